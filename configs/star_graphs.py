@@ -1,0 +1,175 @@
+"""Star-graph planning.
+
+    python -m insertion_jax.main --mode=train --workdir=DIR \\
+        --config=configs/star_graphs.py:tier=easy,order=uniform,size=cpu
+
+The argument after the colon picks, in any order:
+
+    tier    tiny (default), easy, medium, hard
+    method  insertion_process (default)
+    order   learned (default), uniform, left_to_right
+    size    cpu (default), paper, smoke
+
+`paper` is the planning network and schedule of Zhang et al. (arXiv 2606.02133):
+12 layers of width 128, a posterior of 6 layers of width 64, 78,100 updates of 64
+examples. `cpu` is sized for minutes on two cores, `smoke` ends in seconds and
+learns nothing. RESULTS.md says what each reaches.
+"""
+
+from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
+
+_CHOICES = {
+    "tier": ("tiny", "easy", "medium", "hard"),
+    "method": ("insertion_process",),
+    "order": ("learned", "uniform", "left_to_right"),
+    "size": ("cpu", "paper", "smoke"),
+}
+
+
+def get_config(argument: str = "") -> ConfigDict:
+    """The config for a choice such as "tier=easy,order=uniform"."""
+    chosen = _parse(argument)
+    config = _base(chosen["tier"], chosen["method"], chosen["order"])
+    {"cpu": _cpu, "paper": _paper, "smoke": _smoke}[chosen["size"]](config)
+    return config
+
+
+def _parse(argument):
+    chosen = {name: choices[0] for name, choices in _CHOICES.items()}
+    for part in filter(None, argument.split(",")):
+        name, _, value = part.partition("=")
+        if name not in _CHOICES:
+            raise ValueError(
+                f"The config's argument has no choice {name!r}; it has "
+                f"{', '.join(_CHOICES)}."
+            )
+        if value not in _CHOICES[name]:
+            raise ValueError(
+                f"{name} is {value!r} in the config's argument; allowed are "
+                f"{', '.join(_CHOICES[name])}."
+            )
+        chosen[name] = value
+    return chosen
+
+
+def _base(tier, method, order):
+    config = ConfigDict()
+
+    config.task = ConfigDict()
+    config.task.name = "star_graphs"
+    config.task.tier = tier
+    config.task.num_train = 50_000
+    # The held-out splits decide which graphs the training split avoids: do not
+    # change them between training and evaluation.
+    config.task.num_validation = 100 if tier == "hard" else 1_000
+    config.task.num_test = 5_000
+
+    config.method = ConfigDict()
+    config.method.name = method
+    config.method.order = order  # learned, uniform, left_to_right
+    config.method.termination = "policy"  # policy: a stop outcome; eos: a token
+    config.method.num_samples = 2  # orders a step is evaluated on (M)
+    config.method.num_steps = 1  # steps of each order (K); K x M canvases in all
+    config.method.entropy_weight = 0.0  # extra weight of the posterior's entropy
+    config.method.entropy_anneal_steps = 0  # falls to 0 over these; 0 keeps it
+    config.method.share_dropout = True  # among the canvases of one example
+    config.method.bound_samples = 16  # orders drawn for each example's bounds
+
+    config.network = ConfigDict()  # the policy
+    config.network.num_layers = 12
+    config.network.num_heads = 8
+    config.network.width = 128
+    config.network.dropout = 0.1
+    config.network.dtype = "float32"  # of matrix products: float32, bfloat16
+    config.network.remat = False  # recompute blocks in the backward pass
+    config.network.rope_base = 10_000.0
+    config.network.prompt_sees_canvas = True  # False: prompts are encoded once
+
+    config.order_network = ConfigDict()  # the posterior; unused for fixed orders
+    config.order_network.num_layers = 6
+    config.order_network.num_heads = 4
+    config.order_network.width = 64
+    config.order_network.dropout = 0.1
+    config.order_network.dtype = "float32"
+    config.order_network.remat = False
+    config.order_network.rope_base = 10_000.0
+
+    config.optim = ConfigDict()
+    config.optim.learning_rate = 1e-4
+    config.optim.warmup_steps = 1_000
+    config.optim.schedule = "cosine"  # cosine, constant
+    config.optim.weight_decay = 0.0
+    config.optim.clip_norm = placeholder(float)  # none: no clipping
+    config.optim.b1 = 0.9
+    config.optim.b2 = 0.999
+    # Multiplies the learning rate of the posterior.
+    config.optim.group_scale = {"order": 1.0} if order == "learned" else {}
+    config.optim.ema_decay = 0.999
+    config.optim.ema_start_step = 200
+
+    config.train = ConfigDict()
+    config.train.num_steps = 78_100  # 100 epochs of 50,000 examples, 64 at a time
+    config.train.batch_size = 64  # over all devices
+    config.train.chunk = 50  # steps in one compiled scan
+    config.train.log_every = 100
+    config.train.eval_every = 7_100
+    config.train.checkpoint_every = 7_100
+    config.train.keep_checkpoints = 3
+    config.train.seed = 0
+    config.train.placement = "pmap"  # pmap, sharded
+    config.train.fsdp = False  # split the state over devices; sharded only
+
+    config.evaluate = ConfigDict()
+    config.evaluate.num_examples = 1_000  # held-out examples to sample for
+    config.evaluate.num_bounds = 256  # of these, examples to bound the likelihood of
+    config.evaluate.num_validation = 100  # the same two numbers during training
+    config.evaluate.num_validation_bounds = 32
+    config.evaluate.batch_size = 100
+
+    config.sample = ConfigDict()
+    config.sample.temperature = 1.0
+    config.sample.top_p = 1.0
+    config.sample.greedy = True  # plans have one right answer
+    config.sample.num_pictures = 3  # samples whose order of insertion is drawn
+    return config
+
+
+def _paper(config):
+    config.network.dtype = "bfloat16"
+    config.order_network.dtype = "bfloat16"
+
+
+def _cpu(config):
+    config.network.update(
+        num_layers=3, num_heads=4, width=128, dropout=0.0, prompt_sees_canvas=False
+    )
+    config.order_network.update(num_layers=2, num_heads=4, width=64, dropout=0.0)
+    config.optim.update(learning_rate=2e-3, warmup_steps=200, clip_norm=1.0)
+    config.train.update(
+        num_steps=5_000, log_every=100, eval_every=1_000, checkpoint_every=1_000
+    )
+
+
+def _smoke(config):
+    config.task.update(num_train=200, num_validation=10, num_test=20)
+    config.method.bound_samples = 2
+    config.network.update(num_layers=1, num_heads=2, width=16)
+    config.order_network.update(num_layers=1, num_heads=2, width=16)
+    config.optim.update(warmup_steps=2, ema_start_step=2)
+    config.train.update(
+        num_steps=20,
+        batch_size=8,
+        chunk=5,
+        log_every=10,
+        eval_every=10,
+        checkpoint_every=10,
+    )
+    config.evaluate.update(
+        num_examples=10,
+        num_bounds=4,
+        num_validation=4,
+        num_validation_bounds=2,
+        batch_size=5,
+    )
+    config.sample.num_pictures = 1

@@ -1,0 +1,112 @@
+"""From a config to objects: the only place where names become functions.
+
+A config is a `ConfigDict` as the files in `configs/` make it, with one section a
+part: `task`, `method`, `network`, `order_network`, `optim`, `train`, `evaluate`,
+`sample`. Sections are checked and turned into the frozen dataclasses of the parts
+here; nothing else reads them.
+"""
+
+import dataclasses
+
+from ml_collections import ConfigDict
+
+from insertion_jax.methods import insertion_method
+from insertion_jax.networks import canvas, order
+from insertion_jax.networks.transformer import TransformerConfig
+from insertion_jax.tasks import star_graphs
+from insertion_jax.training import placement
+from insertion_jax.training.loop import LoopConfig
+from insertion_jax.training.state import OptimizerConfig
+from insertion_jax.types import InputError, Method, Task
+
+_TASKS = {"star_graphs": star_graphs.make}
+
+
+def task(config: ConfigDict) -> Task:
+    """The task named by `config.task.name`, with the section's other fields.
+
+    Raises:
+      InputError: an unknown name or field, or a value out of range.
+    """
+    section = config.task.to_dict()
+    make = _choice("task.name", section.pop("name"), _TASKS)
+    return _call("task", make, section)
+
+
+def method(config: ConfigDict, of_task: Task) -> Method:
+    """The method named by `config.method.name` with its networks.
+
+    Raises:
+      InputError: an unknown name or field, or a value out of range.
+    """
+    section = config.method.to_dict()
+    make = _choice("method.name", section.pop("name"), _METHODS)
+    return make(config, section, of_task)
+
+
+def optimizer_config(config: ConfigDict) -> OptimizerConfig:
+    """The optimiser's settings; its schedule ends with the run."""
+    section = config.optim.to_dict()
+    section["total_steps"] = config.train.num_steps
+    return _call("optim", OptimizerConfig, section)
+
+
+def loop_config(config: ConfigDict) -> LoopConfig:
+    """The loop's settings."""
+    section = config.train.to_dict()
+    for name in ("placement", "fsdp"):
+        section.pop(name, None)
+    return _call("train", LoopConfig, section)
+
+
+def place(config: ConfigDict) -> placement.Placement:
+    """The placement on all devices."""
+    return placement.make(config.train.placement, fsdp=config.train.fsdp)
+
+
+def _insertion_process(config, section, of_task):
+    settings = _call("method", insertion_method.InsertionConfig, section)
+    vocab_size = len(of_task.vocabulary)
+    network = config.network.to_dict()
+    prompt_sees_canvas = network.pop("prompt_sees_canvas")
+    policy = canvas.make(
+        _call("network", TransformerConfig, network),
+        vocab_size,
+        emits_eos=settings.termination == "eos",
+        prompt_sees_canvas=prompt_sees_canvas,
+    )
+    posterior = None
+    if settings.order == "learned":
+        order_network = config.order_network.to_dict()
+        posterior = order.make(
+            _call("order_network", TransformerConfig, order_network), vocab_size
+        )
+    return insertion_method.make(policy, posterior, settings)
+
+
+_METHODS = {"insertion_process": _insertion_process}
+
+
+def _choice(field, name, choices):
+    if name not in choices:
+        raise InputError(
+            f"{field} is {name!r}; allowed are {', '.join(sorted(choices))}."
+        )
+    return choices[name]
+
+
+def _call(section_name, make, section):
+    """Calls `make(**section)`; a field that it does not know is named."""
+    if dataclasses.is_dataclass(make):
+        known = {field.name for field in dataclasses.fields(make)}
+        for name in sorted(set(section) - known):
+            raise InputError(
+                f"{section_name}.{name} is not a setting; {section_name} has "
+                f"{', '.join(sorted(known))}."
+            )
+    try:
+        return make(**section)
+    except TypeError as error:
+        raise InputError(f"In section {section_name!r}: {error}.") from error
+    except ValueError as error:
+        raise InputError(f"In section {section_name!r}: {error}") from error

@@ -1,0 +1,64 @@
+"""Drawing from a categorical law: temperature, nucleus, greedy."""
+
+import chex
+import jax
+import jax.numpy as jnp
+
+
+def nucleus(log_probs: chex.Array, top_p: float) -> chex.Array:
+    """Keeps the most probable outcomes whose total first reaches `top_p`.
+
+    Args:
+      log_probs: float[N], normalised.
+      top_p: in (0, 1]; the most probable outcome is always kept.
+
+    Returns:
+      float[N], `-inf` at outcomes outside the nucleus; not renormalised.
+
+    Source: Holtzman et al., arXiv 1904.09751.
+    """
+    chex.assert_rank(log_probs, 1)
+    order = jnp.argsort(-log_probs)
+    probs = jnp.exp(log_probs[order])
+    mass_before = jnp.cumsum(probs) - probs
+    kept = jnp.zeros(log_probs.shape, bool).at[order].set(mass_before < top_p)
+    return jnp.where(kept.at[order[0]].set(True), log_probs, -jnp.inf)
+
+
+def draw(
+    key: chex.PRNGKey,
+    log_probs: chex.Array,
+    *,
+    temperature: float = 1.0,
+    top_p: float = 1.0,
+    greedy: bool = False,
+) -> chex.Array:
+    """Draws one outcome.
+
+    Args:
+      key: typed PRNG key; unused if greedy.
+      log_probs: float[N], normalised.
+      temperature: > 0; log-probabilities are divided by it.
+      top_p: nucleus, taken after the temperature; 1 keeps everything.
+      greedy: take the most probable outcome instead.
+
+    Returns:
+      int32[].
+
+    Raises:
+      ValueError: for a temperature or a nucleus out of range.
+    """
+    if not temperature > 0:
+        raise ValueError(
+            f"temperature must be positive, got {temperature}; "
+            "use greedy=True for its limit at 0."
+        )
+    if not 0 < top_p <= 1:
+        raise ValueError(f"top_p must lie in (0, 1], got {top_p}.")
+    if greedy:
+        return jnp.argmax(log_probs).astype(jnp.int32)
+    if temperature != 1.0:
+        log_probs = jax.nn.log_softmax(log_probs / temperature)
+    if top_p < 1.0:
+        log_probs = nucleus(log_probs, top_p)
+    return jax.random.categorical(key, log_probs).astype(jnp.int32)

@@ -1,0 +1,156 @@
+"""Enumeration for short sequences: the oracle for tests, and for one's own models.
+
+A canvas policy sees the *set* of positions on the canvas, so sums over the L!
+orders of a sequence fold into sums over its 2^L subsets S:
+
+    a(S)     = sum_{j in S} a(S - j) * p(insert j | S - j)      likelihood
+    q(S)     = sum_{j in S} q(S - j) * q(j | S - j)              posterior
+    log p(x) = log a(all) + log p(stop | x)
+    ELBO(x)  = sum_S q(S) * F(S)
+
+with F(S), the expected value of one step, log p(stop | x) on the complete set and
+
+    F(S)     = sum_{j not in S} q(j | S) * (log p(insert j | S) - log q(j | S))
+
+elsewhere. Use float64 where it is enabled (`jax_enable_x64`).
+"""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from insertion_jax.core import actions, trajectories
+
+_MAX_LENGTH = 10
+
+
+def log_likelihood(
+    policy,
+    tokens: chex.Array,
+    length: chex.Numeric,
+    *,
+    anchored: chex.Array | None = None,
+    closed: chex.Array | None = None,
+    eos_id: int | None = None,
+) -> chex.Array:
+    """Exact log-probability of a sequence, summed over all insertion orders.
+
+    Args:
+      policy: `Canvas -> InsertionLogits`.
+      tokens: int[L], L at most 10 (time and memory grow as 2^L).
+      length: int[].
+      anchored: bool[L]; with anchored tokens the result is the joint probability
+        of the sequence and the places of its anchors.
+      closed: bool[L + 1], closed gaps.
+      eos_id: the EOS token; None for policy termination.
+
+    Returns:
+      float[], nats.
+
+    Raises:
+      ValueError: if L is more than 10.
+    """
+    subsets, legal, insert, stop = _table(
+        policy, tokens, length, anchored, closed, eos_id
+    )
+    log_reach = _accumulate(subsets, legal, insert, anchored, tokens.shape[0])
+    return log_reach[_complete(subsets, length)] + stop[_complete(subsets, length)]
+
+
+def elbo(
+    policy,
+    order_logits: chex.Array,
+    tokens: chex.Array,
+    length: chex.Numeric,
+    *,
+    anchored: chex.Array | None = None,
+    closed: chex.Array | None = None,
+    eos_id: int | None = None,
+) -> chex.Array:
+    """Exact evidence lower bound under a Plackett-Luce posterior.
+
+    Args:
+      policy: `Canvas -> InsertionLogits`.
+      order_logits: float[L], logits of the posterior over orders.
+      tokens: int[L], L at most 10.
+      length: int[].
+      anchored: bool[L].
+      closed: bool[L + 1], closed gaps.
+      eos_id: the EOS token; None for policy termination.
+
+    Returns:
+      float[], nats; at most `log_likelihood`.
+
+    Raises:
+      ValueError: if L is more than 10.
+    """
+    subsets, legal, insert, stop = _table(
+        policy, tokens, length, anchored, closed, eos_id
+    )
+    inside = jnp.arange(tokens.shape[0]) < length
+    missing = inside & ~subsets
+    masked = jnp.where(missing, order_logits, actions.IMPOSSIBLE)
+    log_q = jax.nn.log_softmax(masked, axis=1)
+    pick = jnp.where(missing, jnp.exp(log_q), 0.0)
+    log_reach = _accumulate(subsets, legal, log_q, anchored, tokens.shape[0])
+    value = jnp.sum(pick * jnp.where(missing, insert - log_q, 0.0), axis=1)
+    value = jnp.where(missing.any(axis=1), value, stop)
+    # Subsets that cannot be reached carry no weight, whatever their value.
+    reachable = legal & (log_reach > 0.5 * actions.IMPOSSIBLE)
+    weight = jnp.where(reachable, jnp.exp(log_reach), 0.0)
+    return jnp.sum(weight * jnp.where(reachable, value, 0.0))
+
+
+def _table(policy, tokens, length, anchored, closed, eos_id):
+    """Every subset's action log-probabilities: `(subsets, legal, insert, stop)`."""
+    chex.assert_rank(tokens, 1)
+    size = tokens.shape[0]
+    if size > _MAX_LENGTH:
+        raise ValueError(
+            f"Enumeration is for at most {_MAX_LENGTH} positions, got {size}."
+        )
+    numbers = np.arange(2**size)
+    subsets = jnp.asarray((numbers[:, None] >> np.arange(size)) & 1, bool)
+    required = jnp.zeros(size, bool) if anchored is None else anchored
+    inside = jnp.arange(size) < length
+    legal = jnp.all(subsets <= inside, axis=1) & jnp.all(subsets >= required, axis=1)
+
+    def one(included):
+        canvas = trajectories.canvas_of(tokens, included, anchored=anchored)
+        log_probs = actions.action_log_probs(policy(canvas), canvas, closed, eos_id)
+        slot, token = actions.insertion_log_probs(log_probs, tokens, included)
+        return slot + token, log_probs.stop
+
+    insert, stop = jax.vmap(one)(subsets)
+    return subsets, legal, insert, stop
+
+
+def _accumulate(subsets, legal, log_step, anchored, size):
+    """Log of the sum, over orders that end in each subset, of their step products."""
+    bits = 2 ** np.arange(size)
+    required = jnp.zeros(size, bool) if anchored is None else anchored
+    start = jnp.sum(jnp.where(required, bits, 0))
+
+    def visit(number, log_reach):
+        # Subsets are visited in increasing order: each S - j comes before S.
+        members = subsets[number] & ~required
+        previous = jnp.where(members, number - bits, 0)
+        arrivals = log_reach[previous] + log_step[previous, jnp.arange(size)]
+        arrivals = jnp.where(members, arrivals, actions.IMPOSSIBLE)
+        total = jnp.where(
+            members.any(), jax.nn.logsumexp(arrivals), actions.IMPOSSIBLE
+        )
+        known = (number == start) | ~legal[number]
+        return log_reach.at[number].set(jnp.where(known, log_reach[number], total))
+
+    empty = jnp.full(2**size, actions.IMPOSSIBLE, log_step.dtype).at[start].set(0.0)
+    # A Python loop would unroll 2^L steps; fori_loop with static bounds is a scan
+    # and so can be differentiated in reverse.
+    return jax.lax.fori_loop(0, 2**size, visit, empty)
+
+
+def _complete(subsets, length):
+    """The number of the subset that holds every position of the sequence."""
+    size = subsets.shape[1]
+    return jnp.sum(jnp.where(jnp.arange(size) < length, 2 ** np.arange(size), 0))

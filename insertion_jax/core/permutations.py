@@ -1,0 +1,103 @@
+"""Distributions over insertion orders.
+
+A permutation lists *final positions in order of insertion*: `perm[t]` is the
+position, in the finished sequence, of the token inserted at step `t`. Positions
+outside the mask (padding, anchored tokens) come last, in increasing order, so
+that every permutation of a padded sequence is a permutation of all `L` entries.
+
+The Plackett-Luce law with logits `phi` picks positions one after the other, each
+from a softmax over the positions still missing:
+
+    q(perm) = prod_t exp(phi[perm_t]) / sum_{j not in S_t} exp(phi[j])
+
+(Zhang et al., arXiv 2606.02133; Luce, 1959; Plackett, 1975).
+"""
+
+import chex
+import jax
+import jax.numpy as jnp
+
+# Stands for -inf where a true infinity would turn gradients into NaN.
+_LOWEST = -1e30
+
+
+def uniform(key: chex.PRNGKey, mask: chex.Array) -> chex.Array:
+    """Draws an order uniformly.
+
+    Args:
+      key: typed PRNG key.
+      mask: bool[L], the positions to order.
+
+    Returns:
+      int32[L], the masked positions in random order, then all others in
+      increasing order.
+    """
+    return plackett_luce(key, jnp.zeros(mask.shape), mask)
+
+
+def plackett_luce(
+    key: chex.PRNGKey, logits: chex.Array, mask: chex.Array
+) -> chex.Array:
+    """Draws an order from the Plackett-Luce law.
+
+    The draw is exact: adding independent Gumbel noise to the logits and sorting
+    picks from a softmax at every step (Yellott, 1977).
+
+    Args:
+      key: typed PRNG key.
+      logits: float[L], finite.
+      mask: bool[L], the positions to order.
+
+    Returns:
+      int32[L], the masked positions in the order drawn, then all others in
+      increasing order.
+    """
+    chex.assert_rank([logits, mask], 1)
+    chex.assert_equal_shape([logits, mask])
+    noisy = logits + jax.random.gumbel(key, logits.shape, logits.dtype)
+    # The sort is stable: positions outside the mask, all at +inf, keep their order.
+    descending = jnp.where(mask, -noisy, jnp.inf)
+    return jnp.argsort(descending, stable=True).astype(jnp.int32)
+
+
+def plackett_luce_log_prob(
+    logits: chex.Array,
+    perm: chex.Array,
+    mask: chex.Array,
+    num_picks: chex.Numeric | None = None,
+) -> chex.Array:
+    """Log-probability of the first picks of an order, in the order given.
+
+    Args:
+      logits: float[L], finite.
+      perm: int[L], an order as `plackett_luce` returns it.
+      mask: bool[L], the positions that are ordered.
+      num_picks: how many picks to score; all positions in the mask if None.
+
+    Returns:
+      float[], `sum_{t < num_picks} (a_t - logsumexp_{s >= t} a_s)` with
+      `a_t = logits[perm[t]]`, in nats; 0 for no picks.
+    """
+    chex.assert_rank([logits, perm, mask], 1)
+    chex.assert_equal_shape([logits, perm, mask])
+    count = jnp.sum(mask) if num_picks is None else jnp.minimum(num_picks, mask.sum())
+    # Masked positions come last, so they can only stand in denominators; there
+    # they must weigh nothing.
+    picked = jnp.where(mask, logits, _LOWEST)[perm]
+    remaining = jax.lax.cumlogsumexp(picked, reverse=True)
+    scored = jnp.arange(logits.shape[0]) < count
+    return jnp.sum(jnp.where(scored, picked - remaining, 0.0))
+
+
+def inverse(perm: chex.Array) -> chex.Array:
+    """Rank of every position: the step at which it is inserted.
+
+    Args:
+      perm: int[L].
+
+    Returns:
+      int32[L] with `rank[perm[t]] = t`.
+    """
+    chex.assert_rank(perm, 1)
+    steps = jnp.arange(perm.shape[0], dtype=jnp.int32)
+    return jnp.zeros_like(steps).at[perm].set(steps)

@@ -1,0 +1,108 @@
+"""Trains, evaluates or samples: `python -m insertion_jax.main --help`."""
+
+import pathlib
+import sys
+
+import jax
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+from insertion_jax import modes
+from insertion_jax.training.loop import NonFiniteLossError
+from insertion_jax.types import InputError
+
+_MODE = flags.DEFINE_enum(
+    "mode", "train", list(modes.MODES), "What to do with the run in --workdir."
+)
+_CONFIG = config_flags.DEFINE_config_file(
+    "config",
+    None,
+    "For --mode=train: a file of configs/, then a colon and what to choose in it, such "
+    "as configs/star_graphs.py:tier=easy,method=insertion_process; --config.FIELD=VALUE "
+    "overrides a field.",
+    lock_config=True,
+)
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "Directory of the run: config, checkpoints, results, samples."
+)
+_SPLIT = flags.DEFINE_enum(
+    "split", "test", ["train", "validation", "test"], "Examples to work on."
+)
+_NUM_SAMPLES = flags.DEFINE_integer(
+    "num_samples", 16, "For --mode=sample: how many sequences to draw.", lower_bound=1
+)
+_PROMPT = flags.DEFINE_string(
+    "prompt", None, "For --mode=sample: one problem of your own, as text."
+)
+_TEMPERATURE = flags.DEFINE_float(
+    "temperature", None, "Of sampling; the run's config says if not given."
+)
+_TOP_P = flags.DEFINE_float(
+    "top_p", None, "Nucleus of sampling; the run's config says if not given."
+)
+_GREEDY = flags.DEFINE_bool(
+    "greedy", None, "Most probable outcomes; the run's config says if not given."
+)
+_SEED = flags.DEFINE_integer("seed", 0, "Of evaluation and sampling.", lower_bound=0)
+_DISTRIBUTED = flags.DEFINE_bool(
+    "distributed",
+    False,
+    "One process of several, such as the hosts of a TPU pod: join the others first.",
+)
+
+
+def main(argv):
+    """Runs one mode; see the flags."""
+    if len(argv) > 1:
+        raise InputError(f"Unexpected argument {argv[1]!r}; flags start with --.")
+    if _WORKDIR.value is None:
+        raise InputError("--workdir is missing: it names the directory of the run.")
+    if _DISTRIBUTED.value:
+        jax.distributed.initialize()
+    workdir = pathlib.Path(_WORKDIR.value).expanduser().absolute()
+    logging.info("Devices: %s", jax.devices())
+    if _MODE.value == "train":
+        if _CONFIG.value is None:
+            raise InputError(
+                "--config is missing: training needs one, such as "
+                "--config=configs/star_graphs.py:tier=tiny."
+            )
+        modes.train(_CONFIG.value, workdir)
+        return
+    options = {
+        "temperature": _TEMPERATURE.value,
+        "top_p": _TOP_P.value,
+        "greedy": _GREEDY.value,
+    }
+    options = {name: value for name, value in options.items() if value is not None}
+    if _MODE.value == "evaluate":
+        modes.evaluate(workdir, _SPLIT.value, options, _SEED.value)
+    else:
+        modes.sample(
+            workdir,
+            _SPLIT.value,
+            options,
+            _SEED.value,
+            num_samples=_NUM_SAMPLES.value,
+            prompt=_PROMPT.value,
+        )
+
+
+def run():
+    """The entry point: errors of input are one sentence, without a traceback."""
+    try:
+        app.run(main, flags_parser=_parse_flags)
+    except (InputError, NonFiniteLossError, FileNotFoundError) as error:
+        sys.exit(f"error: {error}")
+
+
+def _parse_flags(argv):
+    try:
+        return app.parse_flags_with_usage(argv)
+    except (AttributeError, KeyError, TypeError, ValueError, OSError) as error:
+        # What config files and config overrides raise while flags are parsed.
+        raise InputError(str(error).strip("'\"")) from error
+
+
+if __name__ == "__main__":
+    run()

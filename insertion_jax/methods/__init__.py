@@ -1,0 +1,1 @@
+"""One family of generative models a file: loss, bound, sampler. Pure functions."""

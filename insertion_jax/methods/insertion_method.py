@@ -1,0 +1,159 @@
+"""The Insertion Process with networks for policy and posterior, as a `Method`."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from insertion_jax.core import trajectories
+from insertion_jax.methods import insertion_process
+from insertion_jax.types import EOS_ID, Method, Network
+
+ORDERS = ("learned", "uniform", "left_to_right")
+TERMINATIONS = ("policy", "eos")
+
+
+@dataclasses.dataclass(frozen=True)
+class InsertionConfig:
+    """Choices of the objective.
+
+    Attributes:
+      order: "learned" (a posterior network, IP), "uniform" (AO-IP) or
+        "left_to_right".
+      termination: "policy", a stop outcome beside the slots, or "eos", an EOS token
+        inserted last at the last slot.
+      num_samples: M, orders a step is evaluated on; the paper's 2 for a learned
+        order.
+      num_steps: K, steps of each order; K x M canvases an example and update.
+      entropy_weight: extra weight of the posterior's entropy at the first update.
+      entropy_anneal_steps: updates over which that weight falls linearly to 0; 0
+        keeps it.
+      share_dropout: the canvases of one example share their dropout masks, so that
+        noise does not enter the comparison between orders.
+      bound_samples: orders drawn for each example's bounds.
+    """
+
+    order: str = "learned"
+    termination: str = "policy"
+    num_samples: int = 2
+    num_steps: int = 1
+    entropy_weight: float = 0.0
+    entropy_anneal_steps: int = 0
+    share_dropout: bool = True
+    bound_samples: int = 16
+
+    def __post_init__(self):
+        if self.order not in ORDERS:
+            raise ValueError(f"order must be one of {ORDERS}, got {self.order!r}.")
+        if self.termination not in TERMINATIONS:
+            raise ValueError(
+                f"termination must be one of {TERMINATIONS}, got {self.termination!r}."
+            )
+        if self.order == "learned" and self.num_samples < 2:
+            raise ValueError(
+                "A learned order needs num_samples of at least 2, "
+                f"got {self.num_samples}."
+            )
+
+
+def make(policy: Network, order: Network | None, config: InsertionConfig) -> Method:
+    """Joins the networks to the objective.
+
+    Args:
+      policy: `apply(params, prompt, prompt_mask, dropout_key)` is a policy.
+      order: `apply(params, example, dropout_key)` gives the posterior's logits;
+        None unless the order is learned.
+      config: of the objective.
+
+    Returns:
+      `Method`; its parameter groups are "policy" and, for a learned order, "order".
+
+    Raises:
+      ValueError: if a posterior is missing, or given for an order that needs none.
+    """
+    learned = config.order == "learned"
+    if learned != (order is not None):
+        raise ValueError(
+            f"order {config.order!r} goes {'with' if learned else 'without'} a "
+            "posterior network."
+        )
+    eos_id = EOS_ID if config.termination == "eos" else None
+
+    def init(key, example):
+        key_policy, key_order = jax.random.split(key)
+        params = {"policy": policy.init(key_policy, example)}
+        if learned:
+            params["order"] = order.init(key_order, example)
+        return params
+
+    def order_logits_of(params, example, dropout_key=None):
+        if learned:
+            return order.apply(params["order"], example, dropout_key)
+        return insertion_process.fixed_order_logits(
+            config.order, example.tokens.shape[0]
+        )
+
+    def policy_of(params, example, dropout_key=None):
+        return policy.apply(
+            params["policy"], example.prompt, example.prompt_mask, dropout_key
+        )
+
+    def entropy_weight_at(step):
+        if not config.entropy_anneal_steps:
+            return config.entropy_weight
+        left = 1.0 - step / config.entropy_anneal_steps
+        return config.entropy_weight * jnp.maximum(left, 0.0)
+
+    def loss(params, example, key, step):
+        key_draw, key_policy, key_order, key_passes = jax.random.split(key, 4)
+        surrogate, info = insertion_process.elbo_surrogate(
+            key_draw,
+            policy_of(params, example, key_policy),
+            order_logits_of(params, example, key_order),
+            example.tokens,
+            example.length,
+            num_samples=config.num_samples,
+            num_steps=config.num_steps,
+            anchored=example.anchored,
+            closed=example.closed,
+            eos_id=eos_id,
+            learned=learned,
+            entropy_weight=entropy_weight_at(step),
+            dropout_key=None if config.share_dropout else key_passes,
+        )
+        return -surrogate, info._asdict()
+
+    def bound(params, example, key):
+        weights = insertion_process.log_weights(
+            key,
+            policy_of(params, example),
+            order_logits_of(params, example),
+            example.tokens,
+            example.length,
+            num_samples=config.bound_samples,
+            anchored=example.anchored,
+            closed=example.closed,
+            eos_id=eos_id,
+        )
+        return {
+            "elbo": jnp.mean(weights),
+            "importance_weighted_bound": insertion_process.log_mean_exp(weights),
+        }
+
+    def sample(params, example, key, *, temperature=1.0, top_p=1.0, greedy=False):
+        canvas = trajectories.canvas_of(
+            example.tokens, example.anchored, anchored=example.anchored
+        )
+        return insertion_process.sample(
+            key,
+            policy_of(params, example),
+            canvas,
+            max_length=example.tokens.shape[0],
+            temperature=temperature,
+            top_p=top_p,
+            greedy=greedy,
+            closed=example.closed,
+            eos_id=eos_id,
+        )
+
+    return Method(init, loss, bound, sample)

@@ -1,0 +1,534 @@
+"""The Insertion Process (Zhang et al., arXiv 2606.02133), for any policy.
+
+A sequence x of length L is written by L insertions and a decision to stop. The
+order of insertion, a permutation, is latent; its posterior q is a Plackett-Luce
+law whose logits a second network reads off the complete sequence:
+
+    log p(x) >= E_q [ log p(stop | x) + sum_t ( log p(z_t | x_S) + log p(x_j | z_t, x_S)
+                                               - log q(j | S) ) ],   j = perm_t
+
+Given the set S inserted so far, the sum over the *next* position is closed-form
+(the paper's Equation 8):
+
+    F(S) = sum_{j not in S} q(j | S) [ log p(z_j | x_S) + log p(x_j | z_j, x_S)
+                                       - log q(j | S) ]
+    F(S) = log p(stop | x)                                      if S is complete
+
+so that ELBO = (L + 1) E_{t ~ U{0..L}} E_{S_t ~ q} F(S_t). One training step draws t
+and two or more orders; the posterior learns from F's own gradient and from a
+score-function term with a leave-one-out baseline, which needs the same t for all
+orders. Anchored positions are never inserted: then L counts the missing ones.
+
+A policy is any `Canvas -> InsertionLogits`. Orders of other kinds are laws with
+constant logits (`fixed_order_logits`): zeros give the uniform order (AO-IP).
+"""
+
+from typing import NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from insertion_jax.core import (
+    actions,
+    categorical,
+    estimators,
+    permutations,
+    trajectories,
+)
+from insertion_jax.types import Canvas, Trace
+
+# Logits this far apart make the Plackett-Luce law deterministic in float32.
+_CERTAIN_GAP = 1e4
+
+
+class StepTerms(NamedTuple):
+    """Expected log-probabilities of one step; `F` is their sum. Nats, float[].
+
+    Attributes:
+      slot: of the location.
+      token: of the content given the location.
+      stop: of stopping; 0 on incomplete canvases.
+      order_entropy: entropy of the posterior over the next position.
+    """
+
+    slot: chex.Array
+    token: chex.Array
+    stop: chex.Array
+    order_entropy: chex.Array
+
+
+class SurrogateInfo(NamedTuple):
+    """Unbiased estimates that come with a surrogate. Nats per sequence, float[].
+
+    Attributes:
+      elbo: the ELBO: the four terms below, added.
+      slot: sum over steps of the expected log-probability of the location.
+      token: the same of the content.
+      stop: log-probability of stopping at the complete sequence.
+      order_entropy: entropy of the posterior over orders.
+      value_variance: variance of the step value between orders that share a step,
+        what the score-function term has to live with; 0 for a single order.
+    """
+
+    elbo: chex.Array
+    slot: chex.Array
+    token: chex.Array
+    stop: chex.Array
+    order_entropy: chex.Array
+    value_variance: chex.Array
+
+
+def fixed_order_logits(order: str, size: int) -> chex.Array:
+    """Order logits of an order that is not learned.
+
+    Args:
+      order: "uniform" (any-order insertion, AO-IP) or "left_to_right".
+      size: L.
+
+    Returns:
+      float32[L].
+
+    Raises:
+      ValueError: for another order.
+    """
+    if order == "uniform":
+        return jnp.zeros(size)
+    if order == "left_to_right":
+        return -_CERTAIN_GAP * jnp.arange(size, dtype=jnp.float32)
+    raise ValueError(f"order must be 'uniform' or 'left_to_right', got {order!r}.")
+
+
+def missing_positions(
+    size: int, length: chex.Numeric, anchored: chex.Array | None
+) -> chex.Array:
+    """bool[L]: positions of the sequence that have to be inserted."""
+    inside = jnp.arange(size) < length
+    return inside if anchored is None else inside & ~anchored
+
+
+def step_terms(
+    policy,
+    order_logits: chex.Array,
+    tokens: chex.Array,
+    included: chex.Array,
+    missing: chex.Array,
+    *,
+    anchored: chex.Array | None = None,
+    closed: chex.Array | None = None,
+    eos_id: int | None = None,
+) -> StepTerms:
+    """Closed-form value of one step, the terms of F(S) (Equation 8).
+
+    Args:
+      policy: `Canvas -> InsertionLogits`.
+      order_logits: float[L].
+      tokens: int[L], the complete sequence.
+      included: bool[L], positions on the canvas: anchored and inserted.
+      missing: bool[L], positions still to be inserted.
+      anchored: bool[L].
+      closed: bool[L + 1], closed gaps.
+      eos_id: the EOS token; None for policy termination.
+
+    Returns:
+      `StepTerms`.
+    """
+    canvas = trajectories.canvas_of(tokens, included, anchored=anchored)
+    log_probs = actions.action_log_probs(policy(canvas), canvas, closed, eos_id)
+    slot, token = actions.insertion_log_probs(log_probs, tokens, included)
+    masked = jnp.where(missing, order_logits, actions.IMPOSSIBLE)
+    log_q = jax.nn.log_softmax(masked)
+    next_position = jnp.where(missing, jnp.exp(log_q), 0.0)
+
+    def expected(value):
+        return jnp.sum(next_position * jnp.where(missing, value, 0.0))
+
+    stop = jnp.where(missing.any(), 0.0, log_probs.stop)
+    return StepTerms(expected(slot), expected(token), stop, expected(-log_q))
+
+
+def surrogate_from_orders(
+    policy,
+    order_logits: chex.Array,
+    tokens: chex.Array,
+    length: chex.Numeric,
+    perms: chex.Array,
+    num_inserted: chex.Array,
+    *,
+    anchored: chex.Array | None = None,
+    closed: chex.Array | None = None,
+    eos_id: int | None = None,
+    learned: bool = True,
+    entropy_weight: chex.Numeric = 0.0,
+    dropout_key: chex.PRNGKey | None = None,
+) -> tuple[chex.Array, SurrogateInfo]:
+    """The surrogate of `elbo_surrogate` at given orders and steps.
+
+    Args:
+      policy: `Canvas -> InsertionLogits`; with a `dropout_key`,
+        `(Canvas, key) -> InsertionLogits`.
+      order_logits: float[L].
+      tokens: int[L].
+      length: int[].
+      perms: int[M, L], draws from the posterior.
+      num_inserted: int[K], the steps: draws from the uniform law on {0..m} with m
+        missing positions, shared by the M orders.
+      anchored: bool[L].
+      closed: bool[L + 1], closed gaps.
+      eos_id: the EOS token; None for policy termination.
+      learned: whether `order_logits` are trained; if not, there is no
+        score-function term and M may be 1.
+      entropy_weight: adds this multiple of the posterior's entropy to the
+        objective (not to `info.elbo`).
+      dropout_key: gives each of the K x M passes a key of its own.
+
+    Returns:
+      `(surrogate, info)`, see `elbo_surrogate`.
+    """
+    chex.assert_rank([tokens, order_logits, perms, num_inserted], [1, 1, 2, 1])
+    size, count = tokens.shape[0], num_inserted.shape[0]
+    required = jnp.zeros(size, bool) if anchored is None else anchored
+    to_insert = missing_positions(size, length, anchored)
+
+    def step_of(perm, inserted, key):
+        included = required | trajectories.prefix_mask(perm, inserted)
+        log_q_prefix = permutations.plackett_luce_log_prob(
+            order_logits, perm, to_insert, inserted
+        )
+        terms = step_terms(
+            policy if key is None else lambda canvas: policy(canvas, key),
+            order_logits,
+            tokens,
+            included,
+            to_insert & ~included,
+            anchored=anchored,
+            closed=closed,
+            eos_id=eos_id,
+        )
+        return terms, log_q_prefix
+
+    keys = None
+    if dropout_key is not None:
+        keys = jax.random.split(dropout_key, (count, perms.shape[0]))
+    key_axis = None if keys is None else 0
+    over_orders = jax.vmap(step_of, in_axes=(0, None, key_axis))
+    over_steps = jax.vmap(over_orders, in_axes=(None, 0, key_axis))
+    terms, log_q_prefix = over_steps(perms, num_inserted, keys)  # [K, M]
+
+    scale = to_insert.sum() + 1
+    step_value = terms.slot + terms.token + terms.stop + terms.order_entropy
+    objective = step_value + entropy_weight * terms.order_entropy
+    surrogate = jnp.mean(objective)
+    variance = jnp.zeros(())
+    if learned:
+        surrogate += jnp.mean(
+            jax.vmap(estimators.leave_one_out)(log_q_prefix, objective)
+        )
+        variance = jnp.mean(jnp.var(step_value, axis=1, ddof=1))
+    slot, token, stop, entropy = (scale * jnp.mean(term) for term in terms)
+    info = SurrogateInfo(
+        slot + token + stop + entropy, slot, token, stop, entropy, variance
+    )
+    return scale * surrogate, jax.lax.stop_gradient(info)
+
+
+def elbo_surrogate(
+    key: chex.PRNGKey,
+    policy,
+    order_logits: chex.Array,
+    tokens: chex.Array,
+    length: chex.Numeric,
+    *,
+    num_samples: int = 2,
+    num_steps: int = 1,
+    anchored: chex.Array | None = None,
+    closed: chex.Array | None = None,
+    eos_id: int | None = None,
+    learned: bool = True,
+    entropy_weight: chex.Numeric = 0.0,
+    dropout_key: chex.PRNGKey | None = None,
+) -> tuple[chex.Array, SurrogateInfo]:
+    """Estimates the ELBO and its gradient from a few canvases.
+
+    Args:
+      key: typed PRNG key.
+      policy: `Canvas -> InsertionLogits`; with a `dropout_key`,
+        `(Canvas, key) -> InsertionLogits`.
+      order_logits: float[L], logits of the Plackett-Luce posterior over orders.
+      tokens: int[L], right-padded.
+      length: int[].
+      num_samples: M, orders drawn; the paper's 2 and at least 2 if `learned`.
+      num_steps: K, steps at which the orders are evaluated, K x M canvases in all.
+        One draw places them evenly, so each is uniform on {0..m}.
+      anchored: bool[L], positions on the canvas from the start.
+      closed: bool[L + 1], closed gaps.
+      eos_id: the EOS token, for EOS termination; None for policy termination.
+      learned: whether `order_logits` are trained; if not, there is no
+        score-function term and M may be 1.
+      entropy_weight: adds this multiple of the posterior's entropy to the
+        objective (not to `info.elbo`).
+      dropout_key: gives each pass a key of its own; without it the passes of one
+        example share what randomness the policy holds.
+
+    Returns:
+      `(surrogate, info)`. `info.elbo` is an unbiased estimate of the ELBO in nats;
+      the gradient of `surrogate`, in the parameters of `policy` and in
+      `order_logits`, is an unbiased estimate of the gradient of
+      ELBO + entropy_weight * entropy. The value of `surrogate` means nothing.
+
+    Raises:
+      ValueError: if the order is learned from fewer than two samples.
+
+    Source: Zhang et al., arXiv 2606.02133, Equation 8 and the leave-one-out
+      gradient that follows from it.
+    """
+    if learned and num_samples < 2:
+        raise ValueError(
+            f"A learned order needs num_samples of at least 2, got {num_samples}."
+        )
+    to_insert = missing_positions(tokens.shape[0], length, anchored)
+    key_orders, key_step = jax.random.split(key)
+    constant = jax.lax.stop_gradient(order_logits)
+    perms = jax.vmap(permutations.plackett_luce, in_axes=(0, None, None))(
+        jax.random.split(key_orders, num_samples), constant, to_insert
+    )
+    return surrogate_from_orders(
+        policy,
+        order_logits,
+        tokens,
+        length,
+        perms,
+        _spread_steps(key_step, to_insert.sum() + 1, num_steps),
+        anchored=anchored,
+        closed=closed,
+        eos_id=eos_id,
+        learned=learned,
+        entropy_weight=entropy_weight,
+        dropout_key=dropout_key,
+    )
+
+
+def _spread_steps(key, count, num_steps):
+    """int32[K], each uniform on {0..count - 1}, evenly spread (systematic draw)."""
+    offset = jax.random.uniform(key) + jnp.arange(num_steps) / num_steps
+    steps = jnp.floor((offset % 1.0) * count).astype(jnp.int32)
+    # Rounding can push the product up to `count`.
+    return jnp.minimum(steps, count - 1)
+
+
+def trajectory_log_prob(
+    policy,
+    tokens: chex.Array,
+    length: chex.Numeric,
+    perm: chex.Array,
+    *,
+    anchored: chex.Array | None = None,
+    closed: chex.Array | None = None,
+    eos_id: int | None = None,
+) -> chex.Array:
+    """Log-probability of writing a sequence in a given order, and of stopping then.
+
+    Args:
+      policy: `Canvas -> InsertionLogits`; runs on L + 1 canvases.
+      tokens: int[L].
+      length: int[].
+      perm: int[L], missing positions in order of insertion, then all others.
+      anchored: bool[L].
+      closed: bool[L + 1], closed gaps.
+      eos_id: the EOS token; None for policy termination.
+
+    Returns:
+      float[], `log p(stop | x) + sum_t (log p(z_t | x_S) + log p(x_j | z_t, x_S))`
+      in nats.
+    """
+    chex.assert_rank([tokens, perm], 1)
+    size = tokens.shape[0]
+    required = jnp.zeros(size, bool) if anchored is None else anchored
+    count = missing_positions(size, length, anchored).sum()
+
+    def log_prob_at(step):
+        included = required | trajectories.prefix_mask(perm, step)
+        canvas = trajectories.canvas_of(tokens, included, anchored=anchored)
+        log_probs = actions.action_log_probs(policy(canvas), canvas, closed, eos_id)
+        slot, token = actions.insertion_log_probs(log_probs, tokens, included)
+        position = perm[jnp.minimum(step, size - 1)]
+        inserted = slot[position] + token[position]
+        return jnp.where(
+            step < count, inserted, jnp.where(step == count, log_probs.stop, 0.0)
+        )
+
+    # Steps beyond the last one repeat it, so that their canvases stay legal.
+    steps = jnp.arange(size + 1)
+    return jnp.sum(
+        jnp.where(
+            steps <= count, jax.vmap(log_prob_at)(jnp.minimum(steps, count)), 0.0
+        )
+    )
+
+
+def log_weights(
+    key: chex.PRNGKey,
+    policy,
+    order_logits: chex.Array,
+    tokens: chex.Array,
+    length: chex.Numeric,
+    *,
+    num_samples: int,
+    anchored: chex.Array | None = None,
+    closed: chex.Array | None = None,
+    eos_id: int | None = None,
+) -> chex.Array:
+    """Log importance weights of orders drawn from the posterior.
+
+    Args:
+      key: typed PRNG key.
+      policy: `Canvas -> InsertionLogits`; runs on L + 1 canvases an order, orders
+        one after the other.
+      order_logits: float[L].
+      tokens: int[L].
+      length: int[].
+      num_samples: K.
+      anchored: bool[L].
+      closed: bool[L + 1], closed gaps.
+      eos_id: the EOS token; None for policy termination.
+
+    Returns:
+      float[K], `log p(x, perm_k) - log q(perm_k | x)`; their mean estimates the
+      ELBO, their log-mean-exp the importance-weighted bound.
+    """
+    to_insert = missing_positions(tokens.shape[0], length, anchored)
+
+    def log_weight(key):
+        perm = permutations.plackett_luce(key, order_logits, to_insert)
+        log_p = trajectory_log_prob(
+            policy,
+            tokens,
+            length,
+            perm,
+            anchored=anchored,
+            closed=closed,
+            eos_id=eos_id,
+        )
+        return log_p - permutations.plackett_luce_log_prob(
+            order_logits, perm, to_insert
+        )
+
+    return jax.lax.map(log_weight, jax.random.split(key, num_samples))
+
+
+def importance_weighted_bound(
+    key: chex.PRNGKey,
+    policy,
+    order_logits: chex.Array,
+    tokens: chex.Array,
+    length: chex.Numeric,
+    *,
+    num_samples: int,
+    anchored: chex.Array | None = None,
+    closed: chex.Array | None = None,
+    eos_id: int | None = None,
+) -> chex.Array:
+    """Importance-weighted lower bound of the log-likelihood.
+
+    Args: as of `log_weights`.
+
+    Returns:
+      float[], `log (1/K) sum_k p(x, perm_k) / q(perm_k | x)` in nats: the ELBO in
+      expectation for K = 1, rising to `log p(x)` with K.
+
+    Source: Burda et al., arXiv 1509.00519.
+    """
+    weights = log_weights(
+        key,
+        policy,
+        order_logits,
+        tokens,
+        length,
+        num_samples=num_samples,
+        anchored=anchored,
+        closed=closed,
+        eos_id=eos_id,
+    )
+    return log_mean_exp(weights)
+
+
+def log_mean_exp(values: chex.Array) -> chex.Array:
+    """float[], the log of the mean of `exp(values)`, from float[K]."""
+    return jax.nn.logsumexp(values) - jnp.log(values.shape[0])
+
+
+def sample(
+    key: chex.PRNGKey,
+    policy,
+    canvas: Canvas,
+    *,
+    max_length: int,
+    temperature: float = 1.0,
+    top_p: float = 1.0,
+    greedy: bool = False,
+    closed: chex.Array | None = None,
+    eos_id: int | None = None,
+) -> tuple[Canvas, Trace]:
+    """Inserts tokens until the policy stops (ancestral sampling).
+
+    Under `vmap` the rows of a batch run in one loop, as long as the longest.
+
+    Args:
+      key: typed PRNG key.
+      policy: `Canvas -> InsertionLogits`.
+      canvas: what stands at the start; empty, or the anchored tokens.
+      max_length: the canvas is full at this length; at most L.
+      temperature: > 0, of both draws, location and content.
+      top_p: nucleus of both draws, in (0, 1].
+      greedy: take the most probable location, then its most probable token.
+      closed: bool[L + 1], closed gaps.
+      eos_id: the EOS token; None for policy termination.
+
+    Returns:
+      `(canvas, trace)`; a policy that would go on at a full canvas is cut off,
+      with `trace.stopped` false.
+
+    Raises:
+      ValueError: if `max_length` is larger than the canvas.
+    """
+    size = canvas.tokens.shape[0]
+    if max_length > size:
+        raise ValueError(
+            f"max_length {max_length} is larger than the canvas of {size} tokens."
+        )
+    options = dict(temperature=temperature, top_p=top_p, greedy=greedy)
+    nothing = jnp.full(size, -1, jnp.int32)
+    start = Trace(nothing, nothing, jnp.int32(0), jnp.asarray(False))
+
+    def unfinished(carry):
+        _, _, _, done = carry
+        return ~done
+
+    def step(carry):
+        key, canvas, trace, _ = carry
+        key, key_slot, key_token = jax.random.split(key, 3)
+        log_probs = actions.action_log_probs(policy(canvas), canvas, closed, eos_id)
+        outcomes = log_probs.slot
+        if eos_id is None:
+            outcomes = jnp.append(outcomes, log_probs.stop)
+        slot = categorical.draw(key_slot, outcomes, **options)
+        content = log_probs.token[jnp.minimum(slot, size)]
+        token = categorical.draw(key_token, content, **options)
+        stop = slot == size + 1 if eos_id is None else token == eos_id
+        full = canvas.length >= max_length
+        done = stop | full
+        grown = trajectories.insert(canvas, slot, token)
+        canvas = jax.tree.map(lambda new, old: jnp.where(done, old, new), grown, canvas)
+        number = jnp.where(done, size, trace.num_steps)  # out of range: not written
+        trace = Trace(
+            trace.slot.at[number].set(slot, mode="drop"),
+            trace.token.at[number].set(token, mode="drop"),
+            trace.num_steps + ~done,
+            stop,
+        )
+        return key, canvas, trace, done
+
+    _, canvas, trace, _ = jax.lax.while_loop(
+        unfinished, step, (key, canvas, start, jnp.asarray(False))
+    )
+    return canvas, trace

@@ -1,0 +1,170 @@
+"""A policy network that re-encodes the canvas at every step.
+
+The canvas is framed by BOS and EOS and follows the prompt. Slot k lies between row
+k and row k + 1 of the framed canvas and is read from both; stopping is read from
+the closing EOS. The paper leaves its read-out open.
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from insertion_jax.networks.transformer import TokenEmbedding, TransformerConfig, Trunk
+from insertion_jax.types import (
+    BOS_ID,
+    EOS_ID,
+    NUM_SPECIALS,
+    Canvas,
+    InsertionLogits,
+    Network,
+)
+
+PROMPT, INSERTED, ANCHORED = range(3)
+
+# Specials are never content; finite, so that bfloat16 and gradients stay clean.
+_NEVER = -1e9
+
+
+class CanvasNetwork(nn.Module):
+    """Logits of every action on one canvas."""
+
+    config: TransformerConfig
+    vocab_size: int
+    emits_eos: bool
+    prompt_sees_canvas: bool
+
+    def setup(self):
+        c = self.config
+        self.embed = TokenEmbedding(self.vocab_size, 3, c.width, c.dtype)
+        self.trunk = Trunk(c)
+        self.slot_state = nn.Dense(c.width, use_bias=False, dtype=c.dtype)
+        self.location = nn.Dense(1, use_bias=False)
+        self.stop = nn.Dense(1, use_bias=False)
+        self.content = nn.Dense(self.vocab_size, use_bias=False)
+
+    def encode(self, prompt, prompt_mask, deterministic):
+        """What all canvases of one prompt share.
+
+        Args:
+          prompt: int[C].
+          prompt_mask: bool[C].
+          deterministic: no dropout.
+
+        Returns:
+          A pytree for `__call__`: the embedded prompt, or its keys and values.
+        """
+        x = self.embed(prompt, jnp.full(prompt.shape, PROMPT))
+        if self.prompt_sees_canvas or not prompt.shape[0]:
+            return x, prompt_mask
+        positions = jnp.arange(prompt.shape[0])
+        _, context = self.trunk(
+            x, positions, prompt_mask, deterministic=deterministic
+        )
+        return context
+
+    def __call__(self, encoded, canvas, deterministic):
+        """Reads one canvas.
+
+        Args:
+          encoded: from `encode`.
+          canvas: `Canvas` of L entries.
+          deterministic: no dropout.
+
+        Returns:
+          `InsertionLogits`, float32.
+        """
+        size = canvas.tokens.shape[0]
+        row = jnp.arange(size + 2)
+        last = canvas.length + 1
+        tokens = jnp.pad(canvas.tokens, 1)
+        tokens = jnp.where(row == 0, BOS_ID, jnp.where(row == last, EOS_ID, tokens))
+        kinds = jnp.full(row.shape, INSERTED)
+        if canvas.anchored is not None:
+            kinds = jnp.where(jnp.pad(canvas.anchored, 1), ANCHORED, INSERTED)
+        prompt, prompt_mask = encoded
+        x = self.embed(tokens, kinds)
+        positions = prompt_mask.sum() + row
+        mask = row <= last
+        if self.prompt_sees_canvas or not prompt_mask.shape[0]:
+            start = prompt_mask.shape[0]
+            h, _ = self.trunk(
+                jnp.concatenate([prompt, x]),
+                jnp.concatenate([jnp.arange(start), positions]),
+                jnp.concatenate([prompt_mask, mask]),
+                deterministic=deterministic,
+            )
+            h = h[start:]
+        else:
+            h, _ = self.trunk(x, positions, mask, encoded, deterministic=deterministic)
+        between = jnp.concatenate([h[:-1], h[1:]], axis=-1)
+        slot_state = nn.silu(self.slot_state(between)).astype(jnp.float32)
+        token = self.content(slot_state)
+        ids = jnp.arange(self.vocab_size)
+        allowed = ids >= NUM_SPECIALS
+        if self.emits_eos:
+            allowed |= ids == EOS_ID
+        return InsertionLogits(
+            slot=self.location(slot_state)[:, 0],
+            stop=self.stop(h[last].astype(jnp.float32))[0],
+            token=jnp.where(allowed, token, _NEVER),
+        )
+
+
+def make(
+    config: TransformerConfig,
+    vocab_size: int,
+    *,
+    emits_eos: bool = False,
+    prompt_sees_canvas: bool = False,
+) -> Network:
+    """A canvas policy as pure functions.
+
+    Args:
+      config: of the trunk.
+      vocab_size: V, specials included.
+      emits_eos: EOS is content (EOS termination); otherwise the stop logit counts.
+      prompt_sees_canvas: attention runs from the prompt to the canvas too, so the
+        prompt is encoded anew for every canvas; if not, once for all canvases.
+
+    Returns:
+      `Network` whose `apply(params, prompt[C], prompt_mask[C], dropout_key=None)` is
+      a policy `(Canvas, key=None) -> InsertionLogits`. Without a dropout key there
+      is no dropout; `key` replaces it for one canvas.
+    """
+    module = CanvasNetwork(config, vocab_size, emits_eos, prompt_sees_canvas)
+
+    def init(key, example):
+        def run(module):
+            encoded = module.encode(example.prompt, example.prompt_mask, True)
+            canvas = Canvas(example.tokens, example.length, example.anchored)
+            return module(encoded, canvas, True)
+
+        return nn.init(run, module)(key)["params"]
+
+    def apply(params, prompt, prompt_mask, dropout_key=None):
+        deterministic = dropout_key is None
+        prompt_key = canvas_key = None
+        if not deterministic:
+            prompt_key, canvas_key = jax.random.split(dropout_key)
+        variables = {"params": params}
+        encoded = module.apply(
+            variables,
+            prompt,
+            prompt_mask,
+            deterministic,
+            method="encode",
+            rngs=_dropout(prompt_key),
+        )
+
+        def policy(canvas, key=None):
+            rngs = _dropout(canvas_key if key is None else key)
+            return module.apply(variables, encoded, canvas, deterministic, rngs=rngs)
+
+        return policy
+
+    return Network(init, apply)
+
+
+def _dropout(key):
+    return None if key is None else {"dropout": key}
+

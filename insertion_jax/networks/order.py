@@ -1,0 +1,65 @@
+"""The posterior network: reads the complete sequence, scores its positions.
+
+Its logits are those of a Plackett-Luce law over insertion orders: a token with a
+larger logit tends to be inserted earlier. They start at zero, the uniform order.
+"""
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from insertion_jax.networks.canvas import ANCHORED, INSERTED, PROMPT
+from insertion_jax.networks.transformer import TokenEmbedding, TransformerConfig, Trunk
+from insertion_jax.types import Network
+
+
+class OrderNetwork(nn.Module):
+    """One logit for each position of the target."""
+
+    config: TransformerConfig
+    vocab_size: int
+
+    @nn.compact
+    def __call__(self, example, deterministic):
+        """Reads one example (a `Batch` without its leading axis) -> float32[L]."""
+        c = self.config
+        size, start = example.tokens.shape[0], example.prompt.shape[0]
+        kinds = jnp.where(example.anchored, ANCHORED, INSERTED)
+        x = TokenEmbedding(self.vocab_size, 3, c.width, c.dtype, name="embed")(
+            jnp.concatenate([example.prompt, example.tokens]),
+            jnp.concatenate([jnp.full(start, PROMPT), kinds]),
+        )
+        row = jnp.arange(size)
+        positions = jnp.concatenate(
+            [jnp.arange(start), example.prompt_mask.sum() + row]
+        )
+        mask = jnp.concatenate([example.prompt_mask, row < example.length])
+        h, _ = Trunk(c, name="trunk")(x, positions, mask, deterministic=deterministic)
+        head = nn.Dense(
+            1, use_bias=False, kernel_init=nn.initializers.zeros, name="logit"
+        )
+        return head(h[start:].astype(jnp.float32))[:, 0]
+
+
+def make(config: TransformerConfig, vocab_size: int) -> Network:
+    """The posterior as pure functions.
+
+    Args:
+      config: of the trunk.
+      vocab_size: V, specials included.
+
+    Returns:
+      `Network` whose `apply(params, example, dropout_key=None)` gives float32[L],
+      logits of the order; those beyond the sequence's length mean nothing.
+    """
+    module = OrderNetwork(config, vocab_size)
+
+    def init(key, example):
+        return module.init(key, example, True)["params"]
+
+    def apply(params, example, dropout_key=None):
+        rngs = None if dropout_key is None else {"dropout": dropout_key}
+        return module.apply(
+            {"params": params}, example, dropout_key is None, rngs=rngs
+        )
+
+    return Network(init, apply)

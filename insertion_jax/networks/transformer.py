@@ -1,0 +1,206 @@
+"""A bidirectional Transformer trunk: pre-norm, rotary positions, SwiGLU.
+
+The planning network of Zhang et al. (arXiv 2606.02133): no biases, layer norm
+before each branch and at the end, rotary phases of base 10,000, hidden width four
+times the width in both the gate and the value of SwiGLU. Dropout sits on the
+attention's output, the MLP's hidden units and the MLP's output; not on the
+attention scores, where it destabilises rows that are mostly padding.
+"""
+
+import dataclasses
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+
+@dataclasses.dataclass(frozen=True)
+class TransformerConfig:
+    """Size and numerics of a trunk.
+
+    Attributes:
+      num_layers: blocks.
+      num_heads: attention heads; must divide `width`.
+      width: of the residual stream.
+      dropout: rate in [0, 1); acts where a dropout key is given.
+      dtype: "float32" or "bfloat16", of the matrix products; parameters, norms'
+        statistics, softmax and logits stay float32.
+      remat: recompute each block in the backward pass to save memory.
+      rope_base: base of the rotary frequencies.
+    """
+
+    num_layers: int = 12
+    num_heads: int = 8
+    width: int = 128
+    dropout: float = 0.1
+    dtype: str = "float32"
+    remat: bool = False
+    rope_base: float = 10_000.0
+
+    def __post_init__(self):
+        if self.width % self.num_heads:
+            raise ValueError(
+                f"width {self.width} is not a multiple of num_heads {self.num_heads}."
+            )
+        if (self.width // self.num_heads) % 2:
+            raise ValueError(
+                f"rotary positions need an even head width, got {self.width} / "
+                f"{self.num_heads}."
+            )
+        if self.dtype not in ("float32", "bfloat16"):
+            raise ValueError(
+                f"dtype must be 'float32' or 'bfloat16', got {self.dtype!r}."
+            )
+
+
+def rotate(x: jax.Array, positions: jax.Array, base: float) -> jax.Array:
+    """Rotary position embedding; entry i pairs with entry i + D / 2.
+
+    Args:
+      x: float[H, T, D], D even.
+      positions: int[T].
+      base: of the frequencies `base^(-2i / D)`.
+
+    Returns:
+      float[H, T, D].
+
+    Source: Su et al., arXiv 2104.09864.
+    """
+    half = x.shape[-1] // 2
+    frequency = base ** (-jnp.arange(half) / half)
+    angle = positions[:, None] * frequency
+    cos, sin = jnp.cos(angle).astype(x.dtype), jnp.sin(angle).astype(x.dtype)
+    first, second = x[..., :half], x[..., half:]
+    return jnp.concatenate(
+        [first * cos - second * sin, first * sin + second * cos], axis=-1
+    )
+
+
+def attend(
+    query: jax.Array, key: jax.Array, value: jax.Array, key_mask: jax.Array
+) -> jax.Array:
+    """Softmax attention, scores and weights in float32.
+
+    Heads come first so that the products are plain batched matrix products: on
+    CPUs three times as fast as with heads between time and features.
+
+    Args:
+      query: float[H, T, D].
+      key: float[H, S, D].
+      value: float[H, S, D].
+      key_mask: bool[S], which keys may be seen.
+
+    Returns:
+      float[H, T, D].
+    """
+    scale = query.shape[-1] ** -0.5
+    scores = jnp.einsum(
+        "htd,hsd->hts", query * scale, key, preferred_element_type=jnp.float32
+    )
+    scores = jnp.where(key_mask, scores, jnp.finfo(jnp.float32).min)
+    weights = jax.nn.softmax(scores).astype(value.dtype)
+    return jnp.einsum("hts,hsd->htd", weights, value)
+
+
+class Block(nn.Module):
+    """Attention and MLP, each behind a layer norm."""
+
+    config: TransformerConfig
+
+    @nn.compact
+    def __call__(self, x, positions, key_mask, context, deterministic):
+        """Runs T tokens that see themselves and S tokens of context.
+
+        Args:
+          x: float[T, width].
+          positions: int[T].
+          key_mask: bool[S + T], which tokens may be seen.
+          context: keys and values of the context, float[heads, S, width / heads]
+            each, or None for S = 0.
+          deterministic: no dropout.
+
+        Returns:
+          `(x, keys and values of the T tokens)`.
+        """
+        c = self.config
+        dense = lambda features, name: nn.Dense(  # noqa: E731
+            features, use_bias=False, dtype=c.dtype, name=name
+        )
+        norm = lambda name: nn.LayerNorm(  # noqa: E731
+            use_bias=False, dtype=c.dtype, name=name
+        )
+        dropout = nn.Dropout(c.dropout, deterministic=deterministic)
+
+        h = dense(3 * c.width, "qkv")(norm("attention_norm")(x))
+        heads = h.reshape(h.shape[0], 3, c.num_heads, -1).transpose(1, 2, 0, 3)
+        query, key, value = heads
+        query = rotate(query, positions, c.rope_base)
+        own = (rotate(key, positions, c.rope_base), value)
+        seen = own
+        if context is not None:
+            seen = tuple(
+                jnp.concatenate(pair, axis=1) for pair in zip(context, own, strict=True)
+            )
+        h = attend(query, *seen, key_mask)
+        x = x + dropout(dense(c.width, "out")(h.swapaxes(0, 1).reshape(x.shape)))
+
+        h = norm("mlp_norm")(x)
+        gate, value = jnp.split(dense(8 * c.width, "gate_and_value")(h), 2, axis=-1)
+        h = dropout(nn.silu(gate) * value)
+        return x + dropout(dense(c.width, "down")(h)), own
+
+
+class Trunk(nn.Module):
+    """A stack of blocks and a final layer norm."""
+
+    config: TransformerConfig
+
+    @nn.compact
+    def __call__(self, x, positions, mask, context=None, *, deterministic=True):
+        """Runs T tokens, optionally with the context of an earlier run.
+
+        Args:
+          x: float[T, width].
+          positions: int[T].
+          mask: bool[T], the real tokens.
+          context: `(keys and values by layer, bool[S])` as an earlier call returned
+            it, or None.
+          deterministic: no dropout.
+
+        Returns:
+          `(float[T, width], context)` with the keys and values of these T tokens.
+        """
+        block = nn.remat(Block, static_argnums=(5,)) if self.config.remat else Block
+        layers = [None] * self.config.num_layers
+        key_mask = mask
+        if context is not None:
+            layers, context_mask = context
+            key_mask = jnp.concatenate([context_mask, mask])
+        own = []
+        for number, layer in enumerate(layers):
+            run = block(self.config, name=f"block_{number}")
+            x, keys_and_values = run(x, positions, key_mask, layer, deterministic)
+            own.append(keys_and_values)
+        x = nn.LayerNorm(use_bias=False, dtype=self.config.dtype, name="norm")(x)
+        return x, (own, mask)
+
+
+class TokenEmbedding(nn.Module):
+    """Embeds tokens by their id and by the kind of place they stand in."""
+
+    vocab_size: int
+    num_kinds: int
+    width: int
+    dtype: str
+
+    @nn.compact
+    def __call__(self, tokens, kinds):
+        """int[T], int[T] -> float[T, width]."""
+        init = nn.initializers.normal(0.02)
+        embed = lambda size, name: nn.Embed(  # noqa: E731
+            size, self.width, embedding_init=init, dtype=self.dtype, name=name
+        )
+        tokens = jnp.clip(tokens, 0, self.vocab_size - 1)
+        return embed(self.vocab_size, "token")(tokens) + embed(self.num_kinds, "kind")(
+            kinds
+        )

@@ -1,0 +1,1 @@
+"""Problems to train on: data, vocabulary, metrics and pictures of each."""

@@ -1,0 +1,1 @@
+"""Training: state and step, placement, data order, checkpoints, metrics, the loop."""
