@@ -1,11 +1,11 @@
 """Run directories: what makes one complete, and what makes it another run's.
 
-    config.json     the config, as trained
-    meta.json       versions, devices, commit, command
-    checkpoints/    parameters, optimiser, data position
-    metrics.jsonl   training metrics; also as TensorBoard events
-    results.json    what `evaluate` measured, by split
-    samples/        what `sample` drew
+config.json     the config, as trained
+meta.json       versions, devices, commit, command
+checkpoints/    parameters, optimiser, data position
+metrics.jsonl   training metrics; also as TensorBoard events
+results.json    what `evaluate` measured, by split
+samples/        what `sample` drew
 """
 
 import datetime
@@ -126,7 +126,9 @@ def _commit():
     folder = pathlib.Path(__file__).parent
     command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
     try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+        done = subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, check=False
+        )
     except OSError:
         return None
     return done.stdout.strip() or None

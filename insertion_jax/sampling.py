@@ -97,9 +97,10 @@ def batches(examples, key, batch_size, progress, title):
     for start in bar:
         rows = np.arange(start, start + batch_size)
         rows = np.where(rows < count, rows, 0)
-        yield jax.tree.map(lambda x, rows=rows: np.asarray(x[rows]), examples), keys[
-            rows
-        ]
+        yield (
+            jax.tree.map(lambda x, rows=rows: np.asarray(x[rows]), examples),
+            keys[rows],
+        )
 
 
 def _joined(parts, count):
@@ -168,9 +169,7 @@ def write(
     """
     folder.mkdir(parents=True, exist_ok=True)
     steps = insertion_steps(samples)
-    scores = task.score(
-        examples, samples.tokens, samples.length, samples.trace.stopped
-    )
+    scores = task.score(examples, samples.tokens, samples.length, samples.trace.stopped)
     table = folder / "samples.jsonl"
     with table.open("w") as lines:
         for row in range(len(samples.length)):

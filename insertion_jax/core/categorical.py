@@ -19,10 +19,11 @@ def nucleus(log_probs: chex.Array, top_p: float) -> chex.Array:
     """
     chex.assert_rank(log_probs, 1)
     order = jnp.argsort(-log_probs)
-    probs = jnp.exp(log_probs[order])
-    mass_before = jnp.cumsum(probs) - probs
+    # Not `cumsum - probs`, whose rounding keeps one more where a sum is `top_p`.
+    mass = jnp.cumsum(jnp.exp(log_probs[order]))
+    mass_before = jnp.concatenate([jnp.zeros(1, mass.dtype), mass[:-1]])
     kept = jnp.zeros(log_probs.shape, bool).at[order].set(mass_before < top_p)
-    return jnp.where(kept.at[order[0]].set(True), log_probs, -jnp.inf)
+    return jnp.where(kept, log_probs, -jnp.inf)
 
 
 def draw(

@@ -138,9 +138,7 @@ def _accumulate(subsets, legal, log_step, anchored, size):
         previous = jnp.where(members, number - bits, 0)
         arrivals = log_reach[previous] + log_step[previous, jnp.arange(size)]
         arrivals = jnp.where(members, arrivals, actions.IMPOSSIBLE)
-        total = jnp.where(
-            members.any(), jax.nn.logsumexp(arrivals), actions.IMPOSSIBLE
-        )
+        total = jnp.where(members.any(), jax.nn.logsumexp(arrivals), actions.IMPOSSIBLE)
         known = (number == start) | ~legal[number]
         return log_reach.at[number].set(jnp.where(known, log_reach[number], total))
 

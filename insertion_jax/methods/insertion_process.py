@@ -360,9 +360,7 @@ def trajectory_log_prob(
     # Steps beyond the last one repeat it, so that their canvases stay legal.
     steps = jnp.arange(size + 1)
     return jnp.sum(
-        jnp.where(
-            steps <= count, jax.vmap(log_prob_at)(jnp.minimum(steps, count)), 0.0
-        )
+        jnp.where(steps <= count, jax.vmap(log_prob_at)(jnp.minimum(steps, count)), 0.0)
     )
 
 
@@ -398,8 +396,9 @@ def log_weights(
     """
     to_insert = missing_positions(tokens.shape[0], length, anchored)
 
-    def log_weight(key):
-        perm = permutations.plackett_luce(key, order_logits, to_insert)
+    def log_weight(number):
+        key_order = jax.random.fold_in(key, number)
+        perm = permutations.plackett_luce(key_order, order_logits, to_insert)
         log_p = trajectory_log_prob(
             policy,
             tokens,
@@ -413,7 +412,9 @@ def log_weights(
             order_logits, perm, to_insert
         )
 
-    return jax.lax.map(log_weight, jax.random.split(key, num_samples))
+    # Not a map over keys: under `vmap` the key-reuse check of jax mistakes that for
+    # a reuse.
+    return jax.lax.map(log_weight, jnp.arange(num_samples))
 
 
 def importance_weighted_bound(
@@ -496,7 +497,7 @@ def sample(
         raise ValueError(
             f"max_length {max_length} is larger than the canvas of {size} tokens."
         )
-    options = dict(temperature=temperature, top_p=top_p, greedy=greedy)
+    options = {"temperature": temperature, "top_p": top_p, "greedy": greedy}
     nothing = jnp.full(size, -1, jnp.int32)
     start = Trace(nothing, nothing, jnp.int32(0), jnp.asarray(False))
 

@@ -57,9 +57,7 @@ class CanvasNetwork(nn.Module):
         if self.prompt_sees_canvas or not prompt.shape[0]:
             return x, prompt_mask
         positions = jnp.arange(prompt.shape[0])
-        _, context = self.trunk(
-            x, positions, prompt_mask, deterministic=deterministic
-        )
+        _, context = self.trunk(x, positions, prompt_mask, deterministic=deterministic)
         return context
 
     def __call__(self, encoded, canvas, deterministic):
@@ -167,4 +165,3 @@ def make(
 
 def _dropout(key):
     return None if key is None else {"dropout": key}
-

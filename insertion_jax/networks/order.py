@@ -58,8 +58,6 @@ def make(config: TransformerConfig, vocab_size: int) -> Network:
 
     def apply(params, example, dropout_key=None):
         rngs = None if dropout_key is None else {"dropout": dropout_key}
-        return module.apply(
-            {"params": params}, example, dropout_key is None, rngs=rngs
-        )
+        return module.apply({"params": params}, example, dropout_key is None, rngs=rngs)
 
     return Network(init, apply)

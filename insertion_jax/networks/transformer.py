@@ -123,12 +123,10 @@ class Block(nn.Module):
           `(x, keys and values of the T tokens)`.
         """
         c = self.config
-        dense = lambda features, name: nn.Dense(  # noqa: E731
+        dense = lambda features, name: nn.Dense(
             features, use_bias=False, dtype=c.dtype, name=name
         )
-        norm = lambda name: nn.LayerNorm(  # noqa: E731
-            use_bias=False, dtype=c.dtype, name=name
-        )
+        norm = lambda name: nn.LayerNorm(use_bias=False, dtype=c.dtype, name=name)
         dropout = nn.Dropout(c.dropout, deterministic=deterministic)
 
         h = dense(3 * c.width, "qkv")(norm("attention_norm")(x))
@@ -145,7 +143,7 @@ class Block(nn.Module):
         x = x + dropout(dense(c.width, "out")(h.swapaxes(0, 1).reshape(x.shape)))
 
         h = norm("mlp_norm")(x)
-        gate, value = jnp.split(dense(8 * c.width, "gate_and_value")(h), 2, axis=-1)
+        gate, value = dense(4 * c.width, "gate")(h), dense(4 * c.width, "value")(h)
         h = dropout(nn.silu(gate) * value)
         return x + dropout(dense(c.width, "down")(h)), own
 
@@ -197,7 +195,7 @@ class TokenEmbedding(nn.Module):
     def __call__(self, tokens, kinds):
         """int[T], int[T] -> float[T, width]."""
         init = nn.initializers.normal(0.02)
-        embed = lambda size, name: nn.Embed(  # noqa: E731
+        embed = lambda size, name: nn.Embed(
             size, self.width, embedding_init=init, dtype=self.dtype, name=name
         )
         tokens = jnp.clip(tokens, 0, self.vocab_size - 1)
