@@ -84,6 +84,9 @@ def _base(tier, method, order):
     config.network.dtype = "float32"  # of matrix products: float32, bfloat16
     config.network.remat = False  # recompute blocks in the backward pass
     config.network.rope_base = 10_000.0
+    config.network.mlp_ratio = 4  # hidden width of the MLP over width
+    config.network.neighbours = False  # mix each token's embedding with its neighbours'
+    config.network.prompt_positions = False  # learned vectors for places in the prompt
     config.network.prompt_sees_canvas = True  # False: prompts are encoded once
 
     config.order_network = ConfigDict()  # the posterior; unused for fixed orders
@@ -94,6 +97,9 @@ def _base(tier, method, order):
     config.order_network.dtype = "float32"
     config.order_network.remat = False
     config.order_network.rope_base = 10_000.0
+    config.order_network.mlp_ratio = 4
+    config.order_network.neighbours = False
+    config.order_network.prompt_positions = False
 
     config.optim = ConfigDict()
     config.optim.learning_rate = 1e-4
@@ -142,12 +148,31 @@ def _paper(config):
 
 def _cpu(config):
     config.network.update(
-        num_layers=3, num_heads=4, width=128, dropout=0.0, prompt_sees_canvas=False
+        num_layers=2,
+        num_heads=4,
+        width=64,
+        mlp_ratio=2,
+        dropout=0.0,
+        neighbours=True,
+        prompt_positions=True,
+        prompt_sees_canvas=False,
     )
-    config.order_network.update(num_layers=2, num_heads=4, width=64, dropout=0.0)
-    config.optim.update(learning_rate=2e-3, warmup_steps=200, clip_norm=1.0)
+    config.order_network.update(
+        num_layers=1,
+        num_heads=2,
+        width=32,
+        mlp_ratio=2,
+        dropout=0.0,
+        neighbours=True,
+        prompt_positions=True,
+    )
+    # Four canvases an example for every order. Only a learned order has to look at
+    # one step twice, to compare.
+    learned = config.method.order == "learned"
+    config.method.update(num_samples=2 if learned else 1, num_steps=2 if learned else 4)
+    config.optim.update(learning_rate=3e-3, warmup_steps=200, clip_norm=1.0)
     config.train.update(
-        num_steps=5_000, log_every=100, eval_every=1_000, checkpoint_every=1_000
+        num_steps=1_500, log_every=100, eval_every=500, checkpoint_every=500
     )
 
 

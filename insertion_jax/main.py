@@ -1,6 +1,7 @@
 """Trains, evaluates or samples: `python -m insertion_jax.main --help`."""
 
 import pathlib
+import re
 import sys
 
 import jax
@@ -60,7 +61,6 @@ def main(argv):
     if _DISTRIBUTED.value:
         jax.distributed.initialize()
     workdir = pathlib.Path(_WORKDIR.value).expanduser().absolute()
-    logging.info("Devices: %s", jax.devices())
     if _MODE.value == "train":
         if _CONFIG.value is None:
             raise InputError(
@@ -97,11 +97,25 @@ def run():
 
 
 def _parse_flags(argv):
+    # Else jax tells at every start which accelerators it did not find.
+    logging.set_verbosity(logging.WARNING)
     try:
-        return app.parse_flags_with_usage(argv)
-    except (AttributeError, KeyError, TypeError, ValueError, OSError) as error:
-        # What config files and config overrides raise while flags are parsed.
-        raise InputError(str(error).strip("'\"")) from error
+        return flags.FLAGS(argv)
+    # What config files and their overrides raise while flags are parsed.
+    except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as e:
+        raise InputError(_sentence(e)) from e
+
+
+def _sentence(error):
+    """What a person needs of an error of the flags or the config."""
+    text = " ".join(str(error).replace("\\n", " ").replace("\\'", "'").split())
+    text = text.strip("\"'") if isinstance(error, KeyError) else text
+    if isinstance(error, AttributeError) and text.strip("'").isidentifier():
+        return f"The config has no field {text}."
+    if missing := re.search("No such file or directory: ('.*?')", text):
+        return f"There is no config file {missing[1]}."
+    # The message of a config file comes last, behind where it was loaded from.
+    return text.split("ValueError: ")[-1]
 
 
 if __name__ == "__main__":

@@ -155,7 +155,7 @@ class Task(NamedTuple):
       score: `(examples, tokens[N, L], length[N], stopped[N]) -> dict` from the
         metric's name to a `Score`; the first entry is the headline metric.
       parse_prompt: `(text) -> Batch` of one row with an empty target, from what a
-        person types; raises ValueError that says what is wrong.
+        person types; raises InputError that says what is wrong.
       format: `(tokens[L], length) -> str`, a generated sequence as text.
       draw: `(example, tokens[L], length, step[L], path) -> None` writes a picture of
         one generated sequence, `step[i]` being the step at which token i came.

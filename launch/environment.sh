@@ -43,6 +43,9 @@ prepare() {
         mkdir -p "$JAX_COMPILATION_CACHE_DIR"
         chmod 700 "$JAX_COMPILATION_CACHE_DIR"
     fi
+    # By default jax keeps what took it a second; most programs here take less.
+    : "${JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS:=0.1}"
+    export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS
 }
 
 make_venv() {

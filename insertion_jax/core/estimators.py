@@ -1,4 +1,4 @@
-"""Gradient estimators for expectations over discrete samples."""
+"""Estimators that average over discrete samples."""
 
 import chex
 import jax
@@ -32,3 +32,9 @@ def leave_one_out(log_probs: chex.Array, values: chex.Array) -> chex.Array:
         raise ValueError(f"leave_one_out needs at least 2 samples, got {count}.")
     others = (jnp.sum(values) - values) / (count - 1)
     return jnp.mean(log_probs * jax.lax.stop_gradient(values - others))
+
+
+def log_mean_exp(values: chex.Array) -> chex.Array:
+    """float[], the log of the mean of `exp(values)`, from float[K]."""
+    chex.assert_rank(values, 1)
+    return jax.nn.logsumexp(values) - jnp.log(values.shape[0])

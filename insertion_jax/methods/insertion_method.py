@@ -5,9 +5,9 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from insertion_jax.core import trajectories
+from insertion_jax.core import estimators, trajectories
 from insertion_jax.methods import insertion_process
-from insertion_jax.types import EOS_ID, Method, Network
+from insertion_jax.types import EOS_ID, InputError, Method, Network
 
 ORDERS = ("learned", "uniform", "left_to_right")
 TERMINATIONS = ("policy", "eos")
@@ -44,13 +44,13 @@ class InsertionConfig:
 
     def __post_init__(self):
         if self.order not in ORDERS:
-            raise ValueError(f"order must be one of {ORDERS}, got {self.order!r}.")
+            raise InputError(f"order must be one of {ORDERS}, got {self.order!r}.")
         if self.termination not in TERMINATIONS:
-            raise ValueError(
+            raise InputError(
                 f"termination must be one of {TERMINATIONS}, got {self.termination!r}."
             )
         if self.order == "learned" and self.num_samples < 2:
-            raise ValueError(
+            raise InputError(
                 "A learned order needs num_samples of at least 2, "
                 f"got {self.num_samples}."
             )
@@ -69,11 +69,11 @@ def make(policy: Network, order: Network | None, config: InsertionConfig) -> Met
       `Method`; its parameter groups are "policy" and, for a learned order, "order".
 
     Raises:
-      ValueError: if a posterior is missing, or given for an order that needs none.
+      InputError: if a posterior is missing, or given for an order that needs none.
     """
     learned = config.order == "learned"
     if learned != (order is not None):
-        raise ValueError(
+        raise InputError(
             f"order {config.order!r} goes {'with' if learned else 'without'} a "
             "posterior network."
         )
@@ -137,7 +137,7 @@ def make(policy: Network, order: Network | None, config: InsertionConfig) -> Met
         )
         return {
             "elbo": jnp.mean(weights),
-            "importance_weighted_bound": insertion_process.log_mean_exp(weights),
+            "importance_weighted_bound": estimators.log_mean_exp(weights),
         }
 
     def sample(params, example, key, *, temperature=1.0, top_p=1.0, greedy=False):

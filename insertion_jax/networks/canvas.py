@@ -9,7 +9,12 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from insertion_jax.networks.transformer import TokenEmbedding, TransformerConfig, Trunk
+from insertion_jax.networks.transformer import (
+    Embedding,
+    Segment,
+    TransformerConfig,
+    Trunk,
+)
 from insertion_jax.types import (
     BOS_ID,
     EOS_ID,
@@ -35,7 +40,9 @@ class CanvasNetwork(nn.Module):
 
     def setup(self):
         c = self.config
-        self.embed = TokenEmbedding(self.vocab_size, 3, c.width, c.dtype)
+        self.embed = Embedding(c, self.vocab_size, 3)
+        self.prompt_segment = Segment(c, has_positions=True)
+        self.canvas_segment = Segment(c, has_positions=False)
         self.trunk = Trunk(c)
         self.slot_state = nn.Dense(c.width, use_bias=False, dtype=c.dtype)
         self.location = nn.Dense(1, use_bias=False)
@@ -54,6 +61,7 @@ class CanvasNetwork(nn.Module):
           A pytree for `__call__`: the embedded prompt, or its keys and values.
         """
         x = self.embed(prompt, jnp.full(prompt.shape, PROMPT))
+        x = self.prompt_segment(x, prompt_mask)
         if self.prompt_sees_canvas or not prompt.shape[0]:
             return x, prompt_mask
         positions = jnp.arange(prompt.shape[0])
@@ -80,9 +88,9 @@ class CanvasNetwork(nn.Module):
         if canvas.anchored is not None:
             kinds = jnp.where(jnp.pad(canvas.anchored, 1), ANCHORED, INSERTED)
         prompt, prompt_mask = encoded
-        x = self.embed(tokens, kinds)
-        positions = prompt_mask.sum() + row
         mask = row <= last
+        x = self.canvas_segment(self.embed(tokens, kinds), mask)
+        positions = prompt_mask.sum() + row
         if self.prompt_sees_canvas or not prompt_mask.shape[0]:
             start = prompt_mask.shape[0]
             h, _ = self.trunk(

@@ -8,7 +8,12 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from insertion_jax.networks.canvas import ANCHORED, INSERTED, PROMPT
-from insertion_jax.networks.transformer import TokenEmbedding, TransformerConfig, Trunk
+from insertion_jax.networks.transformer import (
+    Embedding,
+    Segment,
+    TransformerConfig,
+    Trunk,
+)
 from insertion_jax.types import Network
 
 
@@ -24,16 +29,19 @@ class OrderNetwork(nn.Module):
         c = self.config
         size, start = example.tokens.shape[0], example.prompt.shape[0]
         kinds = jnp.where(example.anchored, ANCHORED, INSERTED)
-        x = TokenEmbedding(self.vocab_size, 3, c.width, c.dtype, name="embed")(
-            jnp.concatenate([example.prompt, example.tokens]),
-            jnp.concatenate([jnp.full(start, PROMPT), kinds]),
-        )
         row = jnp.arange(size)
-        positions = jnp.concatenate(
-            [jnp.arange(start), example.prompt_mask.sum() + row]
+        inside = row < example.length
+        embed = Embedding(c, self.vocab_size, 3, name="embed")
+        prompt = embed(example.prompt, jnp.full(start, PROMPT))
+        prompt = Segment(c, True, name="prompt_segment")(prompt, example.prompt_mask)
+        target = embed(example.tokens, kinds)
+        target = Segment(c, False, name="target_segment")(target, inside)
+        h, _ = Trunk(c, name="trunk")(
+            jnp.concatenate([prompt, target]),
+            jnp.concatenate([jnp.arange(start), example.prompt_mask.sum() + row]),
+            jnp.concatenate([example.prompt_mask, inside]),
+            deterministic=deterministic,
         )
-        mask = jnp.concatenate([example.prompt_mask, row < example.length])
-        h, _ = Trunk(c, name="trunk")(x, positions, mask, deterministic=deterministic)
         head = nn.Dense(
             1, use_bias=False, kernel_init=nn.initializers.zeros, name="logit"
         )

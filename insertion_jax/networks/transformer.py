@@ -13,6 +13,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from insertion_jax.types import InputError
+
 
 @dataclasses.dataclass(frozen=True)
 class TransformerConfig:
@@ -22,33 +24,42 @@ class TransformerConfig:
       num_layers: blocks.
       num_heads: attention heads; must divide `width`.
       width: of the residual stream.
+      mlp_ratio: hidden width of the MLP in units of `width`.
       dropout: rate in [0, 1); acts where a dropout key is given.
       dtype: "float32" or "bfloat16", of the matrix products; parameters, norms'
         statistics, softmax and logits stay float32.
       remat: recompute each block in the backward pass to save memory.
       rope_base: base of the rotary frequencies.
+      neighbours: adds a linear map of both neighbours to each token's embedding.
+        A Transformer finds neighbours by itself, but late: this cuts the plateau
+        before it does.
+      prompt_positions: adds a learned vector to each place of the prompt, which
+        rotary phases, being relative, do not tell apart.
     """
 
     num_layers: int = 12
     num_heads: int = 8
     width: int = 128
+    mlp_ratio: int = 4
     dropout: float = 0.1
     dtype: str = "float32"
     remat: bool = False
     rope_base: float = 10_000.0
+    neighbours: bool = False
+    prompt_positions: bool = False
 
     def __post_init__(self):
         if self.width % self.num_heads:
-            raise ValueError(
+            raise InputError(
                 f"width {self.width} is not a multiple of num_heads {self.num_heads}."
             )
         if (self.width // self.num_heads) % 2:
-            raise ValueError(
+            raise InputError(
                 f"rotary positions need an even head width, got {self.width} / "
                 f"{self.num_heads}."
             )
         if self.dtype not in ("float32", "bfloat16"):
-            raise ValueError(
+            raise InputError(
                 f"dtype must be 'float32' or 'bfloat16', got {self.dtype!r}."
             )
 
@@ -143,7 +154,8 @@ class Block(nn.Module):
         x = x + dropout(dense(c.width, "out")(h.swapaxes(0, 1).reshape(x.shape)))
 
         h = norm("mlp_norm")(x)
-        gate, value = dense(4 * c.width, "gate")(h), dense(4 * c.width, "value")(h)
+        hidden = c.mlp_ratio * c.width
+        gate, value = dense(hidden, "gate")(h), dense(hidden, "value")(h)
         h = dropout(nn.silu(gate) * value)
         return x + dropout(dense(c.width, "down")(h)), own
 
@@ -183,22 +195,55 @@ class Trunk(nn.Module):
         return x, (own, mask)
 
 
-class TokenEmbedding(nn.Module):
+class Embedding(nn.Module):
     """Embeds tokens by their id and by the kind of place they stand in."""
 
+    config: TransformerConfig
     vocab_size: int
     num_kinds: int
-    width: int
-    dtype: str
+
+    def setup(self):
+        c = self.config
+        init = nn.initializers.normal(0.02)
+        self.token = nn.Embed(
+            self.vocab_size, c.width, embedding_init=init, dtype=c.dtype
+        )
+        self.kind = nn.Embed(
+            self.num_kinds, c.width, embedding_init=init, dtype=c.dtype
+        )
+
+    def __call__(self, tokens, kinds):
+        """int[T], int[T] -> float[T, width]; ids out of range are clipped."""
+        tokens = jnp.clip(tokens, 0, self.vocab_size - 1)
+        return self.token(tokens) + self.kind(kinds)
+
+
+class Segment(nn.Module):
+    """What a stretch of tokens adds to its embedding before the first block."""
+
+    config: TransformerConfig
+    has_positions: bool
 
     @nn.compact
-    def __call__(self, tokens, kinds):
-        """int[T], int[T] -> float[T, width]."""
-        init = nn.initializers.normal(0.02)
-        embed = lambda size, name: nn.Embed(
-            size, self.width, embedding_init=init, dtype=self.dtype, name=name
-        )
-        tokens = jnp.clip(tokens, 0, self.vocab_size - 1)
-        return embed(self.vocab_size, "token")(tokens) + embed(self.num_kinds, "kind")(
-            kinds
-        )
+    def __call__(self, x, mask):
+        """Adds neighbours and learned positions, where the config has them.
+
+        Args:
+          x: float[T, width].
+          mask: bool[T], the real tokens; others are nobody's neighbour.
+
+        Returns:
+          float[T, width].
+        """
+        c = self.config
+        added = x
+        if c.neighbours:
+            padded = jnp.pad(jnp.where(mask[:, None], x, 0), ((1, 1), (0, 0)))
+            both = jnp.concatenate([padded[:-2], padded[2:]], axis=-1)
+            added += nn.Dense(
+                c.width, use_bias=False, dtype=c.dtype, name="neighbours"
+            )(both)
+        if c.prompt_positions and self.has_positions:
+            init = nn.initializers.normal(0.02)
+            added += self.param("position", init, x.shape).astype(x.dtype)
+        return added

@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from insertion_jax.types import InputError
+
 SPLIT_SEEDS = {"train": 314159, "validation": 271828, "test": 161803}
 _SHUFFLE_SEED_MASK = 0x5EED5EED
 
@@ -154,7 +156,7 @@ def split_graphs(
       The split's graphs in their order.
 
     Raises:
-      ValueError: if there is no such split.
+      InputError: if there is no such split.
     """
     sizes = {
         "test": num_test,
@@ -162,7 +164,7 @@ def split_graphs(
         "train": num_train,
     }
     if split not in sizes:
-        raise ValueError(
+        raise InputError(
             f"Unknown split {split!r}: the splits are train, validation and test."
         )
     held_out = set()

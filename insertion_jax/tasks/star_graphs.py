@@ -25,7 +25,7 @@ from insertion_jax.tasks.star_graph_generator import (
     StarTier,
     split_graphs,
 )
-from insertion_jax.types import NUM_SPECIALS, PAD_ID, Batch, Score, Task
+from insertion_jax.types import NUM_SPECIALS, PAD_ID, Batch, InputError, Score, Task
 
 _SPECIALS = ("<pad>", "<bos>", "<eos>")
 _PROMPT_SYNTAX = '"0>3 3>5 0>2 2>7 from 0 to 5"'
@@ -168,12 +168,12 @@ def parse_prompt(text: str, tier: StarTier) -> Batch:
       A Batch of one row with an empty target.
 
     Raises:
-      ValueError: if the syntax is another, a node id is outside the tier's range,
+      InputError: if the syntax is another, a node id is outside the tier's range,
         there are too many edges, source or goal is on no edge, or they are one.
     """
     match = re.fullmatch(r"\s*((?:\d+>\d+\s+)+)from\s+(\d+)\s+to\s+(\d+)\s*", text)
     if match is None:
-        raise ValueError(
+        raise InputError(
             f"Cannot read the prompt {text!r}: write edges, source and goal like "
             f"{_PROMPT_SYNTAX}."
         )
@@ -183,20 +183,20 @@ def parse_prompt(text: str, tier: StarTier) -> Batch:
     nodes = set(itertools.chain.from_iterable(edges))
     for node in sorted(nodes | {source, goal}):
         if node >= tier.num_ids:
-            raise ValueError(
+            raise InputError(
                 f"Node {node} does not exist: the nodes of the {tier.name} tier are "
                 f"0 to {tier.num_ids - 1}."
             )
     if len(edges) > tier.max_edges:
-        raise ValueError(
+        raise InputError(
             f"The prompt has {len(edges)} edges: the {tier.name} tier has room for "
             f"{tier.max_edges}."
         )
     for role, node in (("source", source), ("goal", goal)):
         if node not in nodes:
-            raise ValueError(f"The {role} {node} is on none of the prompt's edges.")
+            raise InputError(f"The {role} {node} is on none of the prompt's edges.")
     if source == goal:
-        raise ValueError(
+        raise InputError(
             f"Source and goal are both {source}: there is no path to find."
         )
     return encode([StarGraph(edges, source, goal, path=())], tier)
@@ -284,7 +284,7 @@ def draw_panel(
       titles: N of them, or none.
 
     Raises:
-      ValueError: if there are titles, but not N.
+      InputError: if there are titles, but not N.
     """
     rows = (Batch(*row) for row in zip(*examples, strict=True))
     pictures = [
@@ -317,10 +317,10 @@ def make(
       only.
 
     Raises:
-      ValueError: if there is no such tier.
+      InputError: if there is no such tier.
     """
     if tier not in TIERS:
-        raise ValueError(f"Unknown tier {tier!r}: the tiers are {', '.join(TIERS)}.")
+        raise InputError(f"Unknown tier {tier!r}: the tiers are {', '.join(TIERS)}.")
     star_tier = TIERS[tier]
 
     @functools.cache

@@ -17,6 +17,7 @@ import orbax.checkpoint as ocp
 from absl import logging as absl_logging
 
 from insertion_jax.training.state import TrainState
+from insertion_jax.types import InputError
 
 _logger = logging.getLogger(__name__)
 
@@ -96,7 +97,7 @@ def restore_latest(
 
     Raises:
       FileNotFoundError: there is no checkpoint.
-      ValueError: the checkpoint is of another model or optimiser, or none can be read.
+      InputError: the checkpoint is of another model or optimiser, or none can be read.
     """
     parts = _parts(target)
     items = {name: ocp.args.StandardRestore(x) for name, x in parts.items()}
@@ -135,7 +136,7 @@ def read_params(workdir: str | pathlib.Path) -> tuple[Any, dict[str, Any]]:
 
     Raises:
       FileNotFoundError: there is no checkpoint.
-      ValueError: none can be read.
+      InputError: none can be read.
     """
     device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     directory = pathlib.Path(workdir).absolute() / "checkpoints"
@@ -174,7 +175,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-class _Misfit(ValueError):
+class _Misfit(InputError):
     """A checkpoint of something else; an older one will not do either."""
 
 
@@ -211,7 +212,7 @@ def _newest(manager: ocp.CheckpointManager, read: Callable[[int], Any]):
                 step,
             )
         return found, list(damaged)
-    raise ValueError(
+    raise InputError(
         f"None of the {len(steps)} checkpoints in {manager.directory} can be read; "
         f"reading the newest, step {steps[0]}, fails with {damaged[steps[0]]}"
     )

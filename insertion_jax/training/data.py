@@ -16,9 +16,9 @@ from insertion_jax import types
 
 
 def check_size(num_examples: int, batch_size: int) -> None:
-    """Raises a ValueError where a data set has fewer examples than a batch."""
+    """Raises an InputError where a data set has fewer examples than a batch."""
     if num_examples < batch_size:
-        raise ValueError(
+        raise types.InputError(
             f"The data set has {num_examples} examples, fewer than the {batch_size} "
             "of one batch; use a batch size of at most the number of examples."
         )
@@ -40,7 +40,7 @@ def rows_at(seed: int, step: int, batch_size: int, num_examples: int) -> np.ndar
       int64[B], distinct numbers below N.
 
     Raises:
-      ValueError: fewer examples than one batch.
+      InputError: fewer examples than one batch.
     """
     check_size(num_examples, batch_size)
     batches_per_epoch = num_examples // batch_size
@@ -119,7 +119,7 @@ class Chunks:
           process_count: how many share the batch.
 
         Raises:
-          ValueError: fewer examples than one batch.
+          InputError: fewer examples than one batch.
         """
         self.seconds_waited = 0.0
         check_size(len(examples.length), batch_size)

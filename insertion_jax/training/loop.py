@@ -55,13 +55,13 @@ class LoopConfig:
             value = getattr(self, field.name)
             least = 0 if field.name == "seed" else 1
             if value < least:
-                raise ValueError(
+                raise types.InputError(
                     f"{field.name} is {value}, but must be at least {least}."
                 )
         for name in ("num_steps", "log_every", "eval_every", "checkpoint_every"):
             period = getattr(self, name)
             if period % self.chunk:
-                raise ValueError(
+                raise types.InputError(
                     f"chunk is {self.chunk}, which does not divide {name}, {period}; "
                     "use a chunk that divides num_steps and every period."
                 )
@@ -105,7 +105,7 @@ def train(
 
     Raises:
       NonFiniteLossError: names the steps; checkpoints are of the time before.
-      ValueError: the devices do not divide the batch, the data set is smaller than a
+      InputError: the devices do not divide the batch, the data set is smaller than a
         batch, or the checkpoint found is of something else.
     """
     place.check_batch_size(config.batch_size)
@@ -253,12 +253,12 @@ def _check_resumable(saved, config, workdir):
     for name in ("seed", "batch_size"):
         before, now = saved["loop"][name], getattr(config, name)
         if before != now:
-            raise ValueError(
+            raise types.InputError(
                 f"The checkpoints in {workdir} were made with {name} {before}, but "
                 f"this run has {name} {now}; use the same, or another workdir."
             )
     if saved["step"] % config.chunk:
-        raise ValueError(
+        raise types.InputError(
             f"The checkpoint in {workdir} is of step {saved['step']}, which the chunk "
             f"{config.chunk} does not divide; use a chunk that does."
         )

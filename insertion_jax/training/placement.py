@@ -32,7 +32,7 @@ class Placement(NamedTuple):
     Attributes:
       name: of `NAMES`.
       num_devices: over all processes.
-      check_batch_size: `(batch_size) -> None`; raises a ValueError where the devices
+      check_batch_size: `(batch_size) -> None`; raises an InputError where the devices
         do not divide the global batch size.
       put_state: `(state) -> state` copies a state that is the same on every process.
       put_chunk: `(batches) -> batches`, from this process' rows as NumPy arrays
@@ -77,21 +77,21 @@ def make(
       min_shard_size: leaves of fewer entries stay replicated under `fsdp`.
 
     Raises:
-      ValueError: an unknown name, or `fsdp` with "pmap".
+      InputError: an unknown name, or `fsdp` with "pmap".
     """
     devices = jax.devices() if devices is None else devices
     # Contiguous by process, so that the rows of one process are contiguous too.
     devices = sorted(devices, key=lambda device: device.process_index)
     if name == "pmap":
         if fsdp:
-            raise ValueError(
+            raise types.InputError(
                 "fsdp splits the state over devices, which placement 'pmap' cannot; "
                 "use placement 'sharded'."
             )
         return _pmap(devices)
     if name == "sharded":
         return _sharded(devices, min_shard_size if fsdp else None)
-    raise ValueError(f"placement is {name!r}; allowed are {', '.join(NAMES)}.")
+    raise types.InputError(f"placement is {name!r}; allowed are {', '.join(NAMES)}.")
 
 
 def _pmap(devices):
@@ -209,7 +209,7 @@ def _check_batch_size(batch_size, num_devices):
         return
     below = batch_size // num_devices * num_devices
     nearest = [str(size) for size in (below, below + num_devices) if size > 0]
-    raise ValueError(
+    raise types.InputError(
         f"The batch size {batch_size} cannot be spread evenly over {num_devices} "
         f"devices; the nearest sizes allowed are {' and '.join(nearest)}."
         if len(nearest) > 1

@@ -69,21 +69,21 @@ class OptimizerConfig:
 
     def __post_init__(self):
         if self.schedule not in SCHEDULES:
-            raise ValueError(
+            raise types.InputError(
                 f"schedule is {self.schedule!r}; allowed are {', '.join(SCHEDULES)}."
             )
         if self.schedule == "cosine" and self.total_steps <= self.warmup_steps:
-            raise ValueError(
+            raise types.InputError(
                 f"total_steps is {self.total_steps}, but the cosine schedule needs "
                 f"more steps than the {self.warmup_steps} of warmup_steps."
             )
         if not 0.0 <= self.ema_decay < 1.0:
-            raise ValueError(
+            raise types.InputError(
                 f"ema_decay is {self.ema_decay}; allowed are 0 (no averaging) up to, "
                 "not including, 1."
             )
         if self.clip_norm is not None and self.clip_norm <= 0.0:
-            raise ValueError(
+            raise types.InputError(
                 f"clip_norm is {self.clip_norm}; allowed are positive numbers, or "
                 "None for no clipping."
             )
@@ -113,14 +113,14 @@ def learning_rate_at(config: OptimizerConfig, step: jax.typing.ArrayLike) -> jax
 def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
     """Returns AdamW with clipping, schedule and a learning rate for each group.
 
-    Its `init` raises a ValueError where `config.group_scale` names a group that the
+    Its `init` raises an InputError where `config.group_scale` names a group that the
     parameters do not have.
     """
 
     def group_of(params):
         unknown = sorted(set(config.group_scale) - set(params))
         if unknown:
-            raise ValueError(
+            raise types.InputError(
                 f"group_scale names {', '.join(map(repr, unknown))}, but the "
                 f"parameter groups are {', '.join(map(repr, sorted(params)))}."
             )
@@ -158,12 +158,12 @@ def init_state(
       optimizer: from `make_optimizer`.
 
     Raises:
-      ValueError: the parameters have no group "policy".
+      InputError: the parameters have no group "policy".
     """
     key_init, key_train = jax.random.split(key)
     params = method.init(key_init, example)
     if "policy" not in params:
-        raise ValueError(
+        raise types.InputError(
             "A method's parameters need a group 'policy', but the groups are "
             f"{', '.join(map(repr, sorted(params)))}."
         )

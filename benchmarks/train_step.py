@@ -1,0 +1,132 @@
+"""Speed of a training step, against the matrix products of the same process.
+
+    python benchmarks/train_step.py --config=configs/star_graphs.py:tier=easy
+
+Runs the config's own training chunk, data pipeline included, and in turns with it
+large matrix products in the step's dtype, so that both see the same machine. Prints
+a table and a line of JSON:
+
+    matmul_gflops    rate of a 1024 x 1024 matrix product, best of each turn
+    step_gflop       floating-point operations of one step, as the compiler counts them
+    step_gflops      their rate
+    share            step_gflops / matmul_gflops, the median of the turns
+    data_wait_share  share of the time spent waiting for the next batches
+"""
+
+import json
+import platform
+import statistics
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import app, flags
+from ml_collections import config_flags
+
+from insertion_jax import build
+from insertion_jax.training import data, state
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "What to train.")
+_TURNS = flags.DEFINE_integer("turns", 7, "Chunks to time.", lower_bound=1)
+_MATMUL_SIZE = 1024
+
+
+def main(argv):
+    del argv
+    config = _CONFIG.value
+    task = build.task(config)
+    method = build.method(config, task)
+    settings = build.optimizer_config(config)
+    optimizer = state.make_optimizer(settings)
+    loop = build.loop_config(config)
+    place = build.place(config)
+    examples = task.load("train")
+
+    example = jax.tree.map(lambda x: np.asarray(x[0]), examples)
+    current = place.put_state(
+        state.init_state(jax.random.key(0), method, example, optimizer)
+    )
+    train_step = state.make_train_step(method, optimizer, settings)
+    train_chunk = place.compile(train_step)
+    chunks = data.Chunks(
+        examples,
+        seed=0,
+        start_step=0,
+        end_step=loop.chunk * (_TURNS.value + 2),
+        chunk=loop.chunk,
+        batch_size=loop.batch_size,
+        process_index=0,
+        process_count=1,
+    )
+    batches = place.put_chunk(next(chunks))
+    step_flop = flop_of_step(train_step, current, batches, place.num_devices)
+    current, metrics = train_chunk(current, batches)  # compiles
+    place.fetch(metrics)
+
+    rates, matmul_rates, seconds, waited = [], [], [], []
+    for _ in range(_TURNS.value):
+        matmul_rates.append(matmul_flops_per_second(config.network.dtype))
+        waited_before = chunks.seconds_waited
+        start = time.perf_counter()
+        batches = place.put_chunk(next(chunks))
+        current, metrics = train_chunk(current, batches)
+        place.fetch(metrics)
+        seconds.append(time.perf_counter() - start)
+        waited.append(chunks.seconds_waited - waited_before)
+        rates.append(step_flop * loop.chunk / seconds[-1])
+    chunks.close()
+
+    result = {
+        "task": task.name,
+        "parameters": sum(x.size for x in jax.tree.leaves(current.params)),
+        "batch_size": loop.batch_size,
+        "steps_per_second": loop.chunk / statistics.median(seconds),
+        "step_gflop": step_flop / 1e9,
+        "step_gflops": statistics.median(rates) / 1e9,
+        "matmul_gflops": statistics.median(matmul_rates) / 1e9,
+        "share": statistics.median(
+            rate / matmul for rate, matmul in zip(rates, matmul_rates, strict=True)
+        ),
+        "data_wait_share": sum(waited) / sum(seconds),
+        "devices": [str(device) for device in jax.devices()],
+        "jax": jax.__version__,
+        "python": platform.python_version(),
+    }
+    for name, value in result.items():
+        print(
+            f"{name:18} {value:.4g}"
+            if isinstance(value, float)
+            else f"{name:18} {value}"
+        )
+    print(json.dumps(result))
+
+
+def flop_of_step(train_step, current, batches, num_devices):
+    """Floating-point operations of one step on the whole batch."""
+
+    def whole(x):  # pmap keeps a leading axis of devices
+        return x.reshape(-1, *x.shape[3:]) if num_devices > 1 else x[0, 0]
+
+    batch = jax.tree.map(whole, batches)
+    if num_devices > 1:
+        raise NotImplementedError("Count on one device.")
+    compiled = jax.jit(train_step).lower(current, batch).compile()
+    return compiled.cost_analysis()["flops"]
+
+
+def matmul_flops_per_second(dtype):
+    """Rate of the best of some square matrix products."""
+    x = jnp.ones((_MATMUL_SIZE, _MATMUL_SIZE), dtype)
+    product = jax.jit(jnp.matmul)
+    product(x, x).block_until_ready()
+    seconds = []
+    for _ in range(10):
+        start = time.perf_counter()
+        product(x, x).block_until_ready()
+        seconds.append(time.perf_counter() - start)
+    return 2 * _MATMUL_SIZE**3 / min(seconds)
+
+
+if __name__ == "__main__":
+    app.run(main)

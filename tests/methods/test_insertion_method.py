@@ -1,0 +1,194 @@
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from insertion_jax.methods import insertion_method
+from insertion_jax.methods.insertion_method import InsertionConfig
+from insertion_jax.networks import canvas, order
+from insertion_jax.networks.transformer import TransformerConfig
+from insertion_jax.types import NUM_SPECIALS, Batch
+
+SIZE, PROMPT, VOCAB = 5, 3, 7
+TRUNK = TransformerConfig(num_layers=1, num_heads=2, width=8, dropout=0.2)
+
+
+def _batch():
+    """Rows: empty, one token, full, all anchored, anchored with closed gaps."""
+    length = np.array([0, 1, 5, 3, 4], np.int32)
+    anchored = np.zeros((5, SIZE), bool)
+    anchored[3, :3] = True
+    anchored[4, [0, 2]] = True
+    closed = np.zeros((5, SIZE + 1), bool)
+    closed[3, :3] = closed[4, 0] = True
+    rng = np.random.default_rng(0)
+    inside = np.arange(SIZE) < length[:, None]
+    tokens = np.where(inside, rng.integers(NUM_SPECIALS, VOCAB, (5, SIZE)), 0)
+    mask = np.arange(PROMPT) < np.array([3, 0, 1, 2, 3])[:, None]
+    prompt = np.where(mask, rng.integers(NUM_SPECIALS, VOCAB, (5, PROMPT)), 0)
+    return Batch(
+        prompt=prompt.astype(np.int32),
+        prompt_mask=mask,
+        tokens=tokens.astype(np.int32),
+        length=length,
+        anchored=anchored,
+        closed=closed,
+        index=np.arange(5, dtype=np.int32),
+    )
+
+
+def _row(number):
+    return jax.tree.map(lambda x: x[number], _batch())
+
+
+def _make(trunk=TRUNK, **options):
+    config = InsertionConfig(bound_samples=3, **options)
+    policy = canvas.make(trunk, VOCAB, emits_eos=config.termination == "eos")
+    posterior = order.make(trunk, VOCAB) if config.order == "learned" else None
+    method = insertion_method.make(policy, posterior, config)
+    return method, jax.jit(method.init)(jax.random.key(0), _row(0))
+
+
+@pytest.mark.parametrize(
+    ("order_", "termination"),
+    [*itertools.product(insertion_method.ORDERS, insertion_method.TERMINATIONS)],
+)
+def test_runs_on_every_kind_of_row(order_, termination):
+    method, params = _make(order=order_, termination=termination, num_steps=2)
+    batch = _batch()
+    groups = {"policy", "order"} if order_ == "learned" else {"policy"}
+    assert set(params) == groups
+    keys = jax.random.split(jax.random.key(1), (3, 5))
+
+    @jax.jit
+    def everything(params, keys):
+        loss = jax.value_and_grad(method.loss, has_aux=True)
+        losses = jax.vmap(loss, (None, 0, 0, None))(params, batch, keys[0], 0)
+        bounds = jax.vmap(method.bound, (None, 0, 0))(params, batch, keys[1])
+        return (
+            losses,
+            bounds,
+            jax.vmap(method.sample, (None, 0, 0))(params, batch, keys[2]),
+        )
+
+    (losses, grads), bounds, (canvases, traces) = jax.tree.map(
+        np.asarray, everything(params, keys)
+    )
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves((losses, grads, bounds)))
+    info = losses[1]
+    terms = info["slot"] + info["token"] + info["stop"] + info["order_entropy"]
+    np.testing.assert_allclose(info["elbo"], terms, rtol=1e-5, atol=1e-5)
+    # Nothing to insert: the one step is to stop, and its bound is exact.
+    for row in (0, 3):
+        assert info["slot"][row] == info["token"][row] == 0.0
+        np.testing.assert_allclose(
+            bounds["elbo"][row], bounds["importance_weighted_bound"][row], atol=1e-5
+        )
+    assert (bounds["elbo"] <= bounds["importance_weighted_bound"] + 1e-4).all()
+    # Row by row, some gradient arrives in every parameter group.
+    for group in groups:
+        sizes = [np.abs(x).max() for x in jax.tree.leaves(grads[group])]
+        assert max(sizes) > 1e-6
+    # Samples keep the anchored tokens, and hold content alone.
+    assert (canvases.length == batch.anchored.sum(axis=1) + traces.num_steps).all()
+    for row in range(5):
+        made = canvases.tokens[row][canvases.anchored[row]]
+        np.testing.assert_array_equal(made, batch.tokens[row][batch.anchored[row]])
+        assert (canvases.tokens[row, : canvases.length[row]] >= NUM_SPECIALS).all()
+
+
+def test_loss_is_minus_the_surrogate():
+    # A full row that is all anchored has nothing random in it: loss = -ELBO.
+    method, params = _make(trunk=TransformerConfig(1, 2, 8, dropout=0.0))
+    keys = jax.random.split(jax.random.key(1), 2)
+    loss, info = jax.jit(method.loss)(params, _row(3), keys[0], 0)
+    bound = jax.jit(method.bound)(params, _row(3), keys[1])
+    np.testing.assert_allclose(loss, -info["elbo"], rtol=1e-5)
+    np.testing.assert_allclose(loss, -bound["elbo"], rtol=1e-5)
+    assert loss > 0
+
+
+@pytest.mark.parametrize("share_dropout", [True, False])
+def test_shared_dropout_keeps_noise_out_of_the_comparison(share_dropout):
+    # With one token both orders are the same: only noise can tell them apart.
+    method, params = _make(share_dropout=share_dropout)
+    keys = jax.random.split(jax.random.key(2), 4)
+    loss = jax.jit(jax.vmap(method.loss, (None, None, 0, None)))
+    variance = loss(params, _row(1), keys, 0)[1]["value_variance"]
+    if share_dropout:
+        assert not variance.any()
+    else:
+        assert (variance > 1e-8).all()
+
+
+def test_dropout_acts_in_training_alone():
+    method, params = _make()
+    keys = jax.random.split(jax.random.key(3), (2, 8))
+    loss = jax.jit(jax.vmap(method.loss, (None, None, 0, None)))
+    bound = jax.jit(jax.vmap(method.bound, (None, None, 0)))
+    # Nothing to insert, so that dropout is all that is random.
+    assert np.std(loss(params, _row(0), keys[0], 0)[0]) > 1e-4
+    assert np.std(bound(params, _row(0), keys[1])["elbo"]) == 0.0
+
+
+def test_entropy_weight_falls_linearly_to_zero():
+    def losses(steps, **options):
+        method, params = _make(**options)
+        run = jax.jit(jax.vmap(method.loss, (None, None, None, 0)))
+        return np.asarray(run(params, _row(2), jax.random.key(4), np.array(steps))[0])
+
+    none = losses([0, 100])
+    constant = losses([0, 100], entropy_weight=2.0)
+    annealed = losses([0, 5, 10, 100], entropy_weight=2.0, entropy_anneal_steps=10)
+    assert none[0] == none[1]
+    assert constant[0] == constant[1]
+    assert abs(none[0] - constant[0]) > 0.1
+    expected = [constant[0], (constant[0] + none[0]) / 2, none[0], none[0]]
+    np.testing.assert_allclose(annealed, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"order": "random"}, r"order must be one of \('learned', .* got 'random'"),
+        ({"termination": "stop"}, r"termination must be one of .* got 'stop'"),
+        ({"num_samples": 1}, "num_samples of at least 2, got 1"),
+    ],
+)
+def test_config_errors(options, message):
+    with pytest.raises(ValueError, match=message):
+        InsertionConfig(**options)
+
+
+def test_fixed_orders_may_use_one_sample():
+    assert InsertionConfig(order="uniform", num_samples=1).num_samples == 1
+
+
+def test_posterior_goes_with_a_learned_order_alone():
+    policy, posterior = canvas.make(TRUNK, VOCAB), order.make(TRUNK, VOCAB)
+    with pytest.raises(ValueError, match="'learned' goes with a posterior"):
+        insertion_method.make(policy, None, InsertionConfig())
+    with pytest.raises(ValueError, match="'uniform' goes without a posterior"):
+        insertion_method.make(policy, posterior, InsertionConfig(order="uniform"))
+
+
+def test_greedy_sampling_needs_no_luck():
+    method, params = _make()
+    keys = jax.random.split(jax.random.key(5), 4)
+    run = lambda key: method.sample(params, _row(4), key, greedy=True)
+    canvases, _ = jax.jit(jax.vmap(run))(keys)
+    assert (canvases.tokens == canvases.tokens[0]).all()
+    assert (canvases.length == canvases.length[0]).all()
+
+
+def test_sampling_reads_nothing_of_the_target():
+    method, params = _make()
+    key = jax.random.key(6)
+    row = _row(4)
+    other = row._replace(
+        tokens=jnp.where(row.anchored, row.tokens, 6), length=jnp.int32(5)
+    )
+    run = jax.jit(lambda row: method.sample(params, row, jax.random.clone(key)))
+    jax.tree.map(np.testing.assert_array_equal, run(row), run(other))
