@@ -171,8 +171,14 @@ def _cpu(config):
     learned = config.method.order == "learned"
     config.method.update(num_samples=2 if learned else 1, num_steps=2 if learned else 4)
     config.optim.update(learning_rate=3e-3, warmup_steps=200, clip_norm=1.0)
+    # A long average would still hold what the network was before it found the rule.
+    config.optim.ema_decay = 0.99
+    steps = {"tiny": 1_000, "easy": 1_500, "medium": 5_000, "hard": 10_000}
     config.train.update(
-        num_steps=1_500, log_every=100, eval_every=500, checkpoint_every=500
+        num_steps=steps[config.task.tier],
+        log_every=100,
+        eval_every=500,
+        checkpoint_every=500,
     )
 
 
