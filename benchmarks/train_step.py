@@ -60,7 +60,8 @@ def main(argv):
         process_count=1,
     )
     batches = place.put_chunk(next(chunks))
-    step_flop = flop_of_step(train_step, current, batches, place.num_devices)
+    batch = jax.tree.map(lambda x: x[: loop.batch_size], examples)
+    step_flop = flop_of_step(train_step, current, batch)
     current, metrics = train_chunk(current, batches)  # compiles
     place.fetch(metrics)
 
@@ -102,15 +103,8 @@ def main(argv):
     print(json.dumps(result))
 
 
-def flop_of_step(train_step, current, batches, num_devices):
-    """Floating-point operations of one step on the whole batch."""
-
-    def whole(x):  # pmap keeps a leading axis of devices
-        return x.reshape(-1, *x.shape[3:]) if num_devices > 1 else x[0, 0]
-
-    batch = jax.tree.map(whole, batches)
-    if num_devices > 1:
-        raise NotImplementedError("Count on one device.")
+def flop_of_step(train_step, current, batch):
+    """Floating-point operations of one step, as the compiler counts them."""
     compiled = jax.jit(train_step).lower(current, batch).compile()
     return compiled.cost_analysis()["flops"]
 

@@ -6,7 +6,7 @@ part: `task`, `method`, `network`, `order_network`, `optim`, `train`, `evaluate`
 here; nothing else reads them.
 """
 
-import dataclasses
+import inspect
 
 from ml_collections import ConfigDict
 
@@ -28,8 +28,8 @@ def task(config: ConfigDict) -> Task:
     Raises:
       InputError: an unknown name or field, or a value out of range.
     """
-    section = config.task.to_dict()
-    make = _choice("task.name", section.pop("name"), _TASKS)
+    section = _section(config, "task")
+    make = _choice("task.name", section.pop("name", None), _TASKS)
     return _call("task", make, section)
 
 
@@ -39,21 +39,21 @@ def method(config: ConfigDict, of_task: Task) -> Method:
     Raises:
       InputError: an unknown name or field, or a value out of range.
     """
-    section = config.method.to_dict()
-    make = _choice("method.name", section.pop("name"), _METHODS)
+    section = _section(config, "method")
+    make = _choice("method.name", section.pop("name", None), _METHODS)
     return make(config, section, of_task)
 
 
 def optimizer_config(config: ConfigDict) -> OptimizerConfig:
     """The optimiser's settings; its schedule ends with the run."""
-    section = config.optim.to_dict()
-    section["total_steps"] = config.train.num_steps
+    section = _section(config, "optim")
+    section["total_steps"] = loop_config(config).num_steps
     return _call("optim", OptimizerConfig, section)
 
 
 def loop_config(config: ConfigDict) -> LoopConfig:
     """The loop's settings."""
-    section = config.train.to_dict()
+    section = _section(config, "train")
     for name in ("placement", "fsdp"):
         section.pop(name, None)
     return _call("train", LoopConfig, section)
@@ -61,14 +61,17 @@ def loop_config(config: ConfigDict) -> LoopConfig:
 
 def place(config: ConfigDict) -> placement.Placement:
     """The placement on all devices."""
-    return placement.make(config.train.placement, fsdp=config.train.fsdp)
+    section = _section(config, "train")
+    return placement.make(
+        section.get("placement", "pmap"), fsdp=section.get("fsdp", False)
+    )
 
 
 def _insertion_process(config, section, of_task):
     settings = _call("method", insertion_method.InsertionConfig, section)
     vocab_size = len(of_task.vocabulary)
-    network = config.network.to_dict()
-    prompt_sees_canvas = network.pop("prompt_sees_canvas")
+    network = _section(config, "network")
+    prompt_sees_canvas = network.pop("prompt_sees_canvas", False)
     policy = canvas.make(
         _call("network", TransformerConfig, network),
         vocab_size,
@@ -77,7 +80,7 @@ def _insertion_process(config, section, of_task):
     )
     posterior = None
     if settings.order == "learned":
-        order_network = config.order_network.to_dict()
+        order_network = _section(config, "order_network")
         posterior = order.make(
             _call("order_network", TransformerConfig, order_network), vocab_size
         )
@@ -85,6 +88,13 @@ def _insertion_process(config, section, of_task):
 
 
 _METHODS = {"insertion_process": _insertion_process}
+
+
+def _section(config, name):
+    """A section's fields as a dict."""
+    if not isinstance(config.get(name), ConfigDict):
+        raise InputError(f"The config lacks the section {name!r}.")
+    return config[name].to_dict()
 
 
 def _choice(field, name, choices):
@@ -97,13 +107,12 @@ def _choice(field, name, choices):
 
 def _call(section_name, make, section):
     """Calls `make(**section)`; a field that it does not know is named."""
-    if dataclasses.is_dataclass(make):
-        known = {field.name for field in dataclasses.fields(make)}
-        for name in sorted(set(section) - known):
-            raise InputError(
-                f"{section_name}.{name} is not a setting; {section_name} has "
-                f"{', '.join(sorted(known))}."
-            )
+    known = inspect.signature(make).parameters
+    for name in sorted(set(section) - set(known)):
+        raise InputError(
+            f"{section_name}.{name} is not a setting; {section_name} has "
+            f"{', '.join(sorted(known))}."
+        )
     try:
         return make(**section)
     except TypeError as error:

@@ -1,15 +1,12 @@
 """Trains, evaluates or samples: `python -m insertion_jax.main --help`."""
 
 import pathlib
-import re
-import sys
 
 import jax
-from absl import app, flags, logging
+from absl import flags
 from ml_collections import config_flags
 
-from insertion_jax import modes
-from insertion_jax.training.loop import NonFiniteLossError
+from insertion_jax import command_line, modes
 from insertion_jax.types import InputError
 
 _MODE = flags.DEFINE_enum(
@@ -88,35 +85,5 @@ def main(argv):
         )
 
 
-def run():
-    """The entry point: errors of input are one sentence, without a traceback."""
-    try:
-        app.run(main, flags_parser=_parse_flags)
-    except (InputError, NonFiniteLossError, FileNotFoundError) as error:
-        sys.exit(f"error: {error}")
-
-
-def _parse_flags(argv):
-    # Else jax tells at every start which accelerators it did not find.
-    logging.set_verbosity(logging.WARNING)
-    try:
-        return flags.FLAGS(argv)
-    # What config files and their overrides raise while flags are parsed.
-    except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as e:
-        raise InputError(_sentence(e)) from e
-
-
-def _sentence(error):
-    """What a person needs of an error of the flags or the config."""
-    text = " ".join(str(error).replace("\\n", " ").replace("\\'", "'").split())
-    text = text.strip("\"'") if isinstance(error, KeyError) else text
-    if isinstance(error, AttributeError) and text.strip("'").isidentifier():
-        return f"The config has no field {text}."
-    if missing := re.search("No such file or directory: ('.*?')", text):
-        return f"There is no config file {missing[1]}."
-    # The message of a config file comes last, behind where it was loaded from.
-    return text.split("ValueError: ")[-1]
-
-
 if __name__ == "__main__":
-    run()
+    command_line.run(main)

@@ -1,43 +1,60 @@
 """What the binary does: train, evaluate, sample. Each works on one run directory."""
 
+import math
 import pathlib
 
 import jax
 from ml_collections import ConfigDict
 
 from insertion_jax import build, evaluation, runs, sampling
-from insertion_jax.training import checkpoint, loop
+from insertion_jax.tasks import examples
+from insertion_jax.training import checkpoint, data, loop, placement, state
 from insertion_jax.types import InputError
 
 MODES = ("train", "evaluate", "sample")
+
+# The least value of every field of the config's section `evaluate`.
+_LEAST = {
+    "num_examples": 1,
+    "num_bounds": 0,
+    "num_validation": 1,
+    "num_validation_bounds": 0,
+    "batch_size": 1,
+}
 
 
 def train(config: ConfigDict, workdir: pathlib.Path) -> None:
     """Trains a run to its end, from its newest checkpoint if it has one.
 
     Raises:
-      InputError: the config or the directory does not allow it.
+      InputError: the config or the directory does not allow it; then nothing was
+        written.
     """
     task = build.task(config)
     method = build.method(config, task)
     loop_config = build.loop_config(config)
     optimizer_config = build.optimizer_config(config)
     place = build.place(config)
+    place.check_batch_size(loop_config.batch_size)
+    sizes = _evaluation_sizes(config)
     validate = evaluation.make_evaluation(
         task,
         method,
         "validation",
-        num_examples=config.evaluate.num_validation,
-        num_bounds=config.evaluate.num_validation_bounds,
-        batch_size=config.evaluate.batch_size,
+        num_examples=sizes["num_validation"],
+        num_bounds=sizes["num_validation_bounds"],
+        batch_size=sizes["batch_size"],
         options=_options(config, {}),
     )
-    place.check_batch_size(loop_config.batch_size)
+    train_examples = task.load("train")
+    data.check_size(len(train_examples.length), loop_config.batch_size)
+    examples.check(train_examples, len(task.vocabulary))
+    _check_init(method, optimizer_config, train_examples)
     runs.claim(workdir, config)
 
     def values_of(params, _):
         # One device is enough, and leaves no collective to wait for.
-        params = jax.device_get(params)
+        params = placement.to_host(params)
         return {name: e.value for name, e in validate(params).items()}
 
     loop.train(
@@ -45,7 +62,7 @@ def train(config: ConfigDict, workdir: pathlib.Path) -> None:
         optimizer_config,
         loop_config,
         place,
-        task.load("train"),
+        train_examples,
         workdir,
         meta={"config": config.to_dict(), "commit": runs.provenance()["commit"]},
         evaluate=values_of,
@@ -61,13 +78,14 @@ def evaluate(workdir: pathlib.Path, split: str, options: dict, seed: int) -> Non
     config = runs.load_config(workdir)
     task = build.task(config)
     chosen = _options(config, options)
+    sizes = _evaluation_sizes(config)
     measure = evaluation.make_evaluation(
         task,
         build.method(config, task),
         split,
-        num_examples=config.evaluate.num_examples,
-        num_bounds=config.evaluate.num_bounds,
-        batch_size=config.evaluate.batch_size,
+        num_examples=sizes["num_examples"],
+        num_bounds=sizes["num_bounds"],
+        batch_size=sizes["batch_size"],
         options=chosen,
         seed=seed,
     )
@@ -81,7 +99,7 @@ def evaluate(workdir: pathlib.Path, split: str, options: dict, seed: int) -> Non
     results[name] = {
         "step": meta["step"],
         "seed": seed,
-        "metrics": {name: e._asdict() for name, e in estimates.items()},
+        "metrics": {name: _as_json(e) for name, e in estimates.items()},
         "made_by": runs.provenance(),
     }
     runs.write_json(path, results)
@@ -107,26 +125,26 @@ def sample(
     task = build.task(config)
     method = build.method(config, task)
     if prompt is None:
-        examples = task.load(split)
-        if num_samples > len(examples.length):
+        problems = task.load(split)
+        if num_samples > len(problems.length):
             raise InputError(
                 f"--num_samples is {num_samples}, but the {split} split has "
-                f"{len(examples.length)} examples."
+                f"{len(problems.length)} examples."
             )
-        examples = jax.tree.map(lambda x: x[:num_samples], examples)
+        problems = jax.tree.map(lambda x: x[:num_samples], problems)
     else:
         row = task.parse_prompt(prompt)
-        examples = jax.tree.map(lambda x: x.repeat(num_samples, axis=0), row)
+        problems = jax.tree.map(lambda x: x.repeat(num_samples, axis=0), row)
     chosen = _options(config, options)
-    batch_size = min(config.evaluate.batch_size, num_samples)
+    batch_size = min(_evaluation_sizes(config)["batch_size"], num_samples)
     params, meta = checkpoint.read_params(workdir)
     samples = sampling.make_sampler(method, chosen, batch_size)(
-        params, examples, jax.random.key(seed), progress=True
+        params, problems, jax.random.key(seed), progress=True
     )
     paths = sampling.write(
         workdir / "samples",
         task,
-        examples,
+        problems,
         samples,
         {
             "step": meta["step"],
@@ -147,6 +165,38 @@ def sample(
         print(f"  {path}")
 
 
+def _check_init(method, optimizer_config, train_examples):
+    """Shows, at no cost, whether networks, method and optimiser go together."""
+    optimizer = state.make_optimizer(optimizer_config)
+    example = jax.tree.map(lambda x: x[0], train_examples)
+    jax.eval_shape(
+        lambda: state.init_state(jax.random.key(0), method, example, optimizer)
+    )
+
+
+def _evaluation_sizes(config):
+    """The config's section `evaluate`.
+
+    Raises:
+      InputError: a field is missing, or its value too small.
+    """
+    sizes = _fields(config, "evaluate", _LEAST)
+    for name, least in _LEAST.items():
+        if sizes[name] < least:
+            raise InputError(
+                f"evaluate.{name} is {sizes[name]}, but must be at least {least}."
+            )
+    return sizes
+
+
+def _fields(config, section, names):
+    values = config.get(section, {})
+    for name in names:
+        if name not in values:
+            raise InputError(f"The config lacks the field {section}.{name}.")
+    return {name: values[name] for name in names}
+
+
 def _options(config, changes):
     """The config's sampling options with some of them replaced.
 
@@ -154,15 +204,21 @@ def _options(config, changes):
       InputError: a value out of range.
     """
     fields = sampling.SamplingOptions._fields
-    values = {name: config.sample[name] for name in fields} | changes
-    if not values["temperature"] > 0:
+    values = _fields(config, "sample", fields) | changes
+    if not 0 < values["temperature"] < math.inf:
         raise InputError(
-            f"temperature is {values['temperature']}; it must be positive (for the "
-            "most probable outcomes use greedy)."
+            f"temperature is {values['temperature']}; it must be positive and finite "
+            "(for the most probable outcomes use greedy)."
         )
     if not 0 < values["top_p"] <= 1:
         raise InputError(f"top_p is {values['top_p']}; it must lie in (0, 1].")
     return sampling.SamplingOptions(**values)
+
+
+def _as_json(estimate):
+    # JSON knows neither NaN nor infinity.
+    values = estimate._asdict().items()
+    return {name: value if math.isfinite(value) else None for name, value in values}
 
 
 def _described(options):

@@ -31,7 +31,8 @@ def claim(workdir: pathlib.Path, config: ConfigDict) -> None:
       config: of the run.
 
     Raises:
-      InputError: the directory holds a run of another config; names the fields.
+      InputError: the directory holds a run of another config (names the fields), or
+        cannot be made or written to.
     """
     path = workdir / "config.json"
     if path.exists():
@@ -39,9 +40,16 @@ def claim(workdir: pathlib.Path, config: ConfigDict) -> None:
     elif workdir.is_file():
         raise InputError(f"{workdir} is a file; --workdir must name a directory.")
     elif jax.process_index() == 0:
-        workdir.mkdir(parents=True, exist_ok=True)
-        write_json(path, _as_json(config))
-        write_json(workdir / "meta.json", provenance())
+        try:
+            workdir.mkdir(parents=True, exist_ok=True)
+            # Last what makes it a run.
+            write_json(workdir / "meta.json", provenance())
+            write_json(path, _as_json(config))
+        except OSError as error:
+            raise InputError(
+                f"The directory {workdir} cannot be made or written to "
+                f"({error.strerror}); choose another --workdir."
+            ) from error
 
 
 def load_config(workdir: pathlib.Path) -> ConfigDict:

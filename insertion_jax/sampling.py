@@ -154,7 +154,7 @@ def write(
     *,
     num_pictures: int,
 ) -> list[pathlib.Path]:
-    """Writes samples as `samples.jsonl`, `meta.json` and pictures.
+    """Writes samples as `samples.jsonl`, `meta.json` and `samples.png`.
 
     Args:
       folder: made if missing; earlier files of these names are replaced.
@@ -162,10 +162,10 @@ def write(
       examples: N rows that the samples answer.
       samples: N sequences.
       meta: what the samples were made with.
-      num_pictures: of how many of the first samples to draw the order of insertion.
+      num_pictures: how many of the first samples to draw side by side; 0 for none.
 
     Returns:
-      The files written, pictures last.
+      The files written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     steps = insertion_steps(samples)
@@ -186,9 +186,11 @@ def write(
             lines.write(json.dumps(line) + "\n")
     paths = [table, folder / "meta.json"]
     paths[1].write_text(json.dumps(meta, indent=2) + "\n")
-    for row in range(min(num_pictures, len(samples.length))):
-        path = folder / f"sample_{row}.png"
-        example = jax.tree.map(lambda x, row=row: x[row], examples)
-        task.draw(example, samples.tokens[row], samples.length[row], steps[row], path)
-        paths.append(path)
+    if num_pictures:
+        paths.append(folder / "samples.png")
+        shown = jax.tree.map(
+            lambda x: x[:num_pictures],
+            (examples, samples.tokens, samples.length, steps),
+        )
+        task.draw(*shown, paths[-1])
     return paths

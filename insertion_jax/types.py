@@ -157,8 +157,9 @@ class Task(NamedTuple):
       parse_prompt: `(text) -> Batch` of one row with an empty target, from what a
         person types; raises InputError that says what is wrong.
       format: `(tokens[L], length) -> str`, a generated sequence as text.
-      draw: `(example, tokens[L], length, step[L], path) -> None` writes a picture of
-        one generated sequence, `step[i]` being the step at which token i came.
+      draw: `(examples, tokens[N, L], length[N], step[N, L], path) -> None` writes a
+        picture of N generated sequences side by side, `step[n, i]` being the step at
+        which token i came.
     """
 
     name: str

@@ -166,4 +166,4 @@ def open_slots(canvas: Canvas, closed: chex.Array | None = None) -> chex.Array:
     within = jnp.arange(size) < canvas.length
     anchors = (canvas.anchored & within).astype(jnp.int32)
     gap = jnp.concatenate([jnp.zeros(1, jnp.int32), jnp.cumsum(anchors)])
-    return existing & ~closed[gap]
+    return existing & ~jnp.asarray(closed)[gap]

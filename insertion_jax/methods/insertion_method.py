@@ -49,6 +49,11 @@ class InsertionConfig:
             raise InputError(
                 f"termination must be one of {TERMINATIONS}, got {self.termination!r}."
             )
+        for name in ("num_samples", "num_steps", "bound_samples"):
+            if getattr(self, name) < 1:
+                raise InputError(
+                    f"{name} is {getattr(self, name)}, but must be at least 1."
+                )
         if self.order == "learned" and self.num_samples < 2:
             raise InputError(
                 "A learned order needs num_samples of at least 2, "

@@ -49,6 +49,13 @@ class TransformerConfig:
     prompt_positions: bool = False
 
     def __post_init__(self):
+        for name in ("num_layers", "num_heads", "width", "mlp_ratio"):
+            if getattr(self, name) < 1:
+                raise InputError(
+                    f"{name} is {getattr(self, name)}, but must be at least 1."
+                )
+        if not 0.0 <= self.dropout < 1.0:
+            raise InputError(f"dropout is {self.dropout}; it must lie in [0, 1).")
         if self.width % self.num_heads:
             raise InputError(
                 f"width {self.width} is not a multiple of num_heads {self.num_heads}."

@@ -19,13 +19,14 @@ from os import PathLike
 import numpy as np
 
 from insertion_jax.tasks import sequence_scores, star_graph_pictures
+from insertion_jax.tasks.examples import pad
 from insertion_jax.tasks.star_graph_generator import (
     TIERS,
     StarGraph,
     StarTier,
     split_graphs,
 )
-from insertion_jax.types import NUM_SPECIALS, PAD_ID, Batch, InputError, Score, Task
+from insertion_jax.types import NUM_SPECIALS, Batch, InputError, Score, Task
 
 _SPECIALS = ("<pad>", "<bos>", "<eos>")
 _PROMPT_SYNTAX = '"0>3 3>5 0>2 2>7 from 0 to 5"'
@@ -48,10 +49,11 @@ def encode(graphs: Iterable[StarGraph], tier: StarTier) -> Batch:
     prompts, targets = [], []
     for graph in graphs:
         edges = itertools.chain.from_iterable(graph.edges)
-        prompts.append([*edges, graph.source, graph.goal])
-        targets.append([*itertools.chain.from_iterable(itertools.pairwise(graph.path))])
-    prompt, prompt_mask = _pad(prompts, tier.prompt_length)
-    tokens, token_mask = _pad(targets, tier.max_length)
+        prompts.append(_tokens_of([*edges, graph.source, graph.goal]))
+        path = itertools.chain.from_iterable(itertools.pairwise(graph.path))
+        targets.append(_tokens_of(path))
+    prompt, prompt_mask = pad(prompts, tier.prompt_length, "prompt")
+    tokens, token_mask = pad(targets, tier.max_length, "target")
     return Batch(
         prompt=prompt,
         prompt_mask=prompt_mask,
@@ -63,14 +65,8 @@ def encode(graphs: Iterable[StarGraph], tier: StarTier) -> Batch:
     )
 
 
-def _pad(rows: Sequence[list[int]], width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Lists of node ids to int32[N, width] tokens and their bool[N, width] mask."""
-    lengths = np.array([len(row) for row in rows], np.int32)
-    mask = np.arange(width) < lengths[:, None]
-    tokens = np.full(mask.shape, PAD_ID, np.int32)
-    flat = np.fromiter(itertools.chain.from_iterable(rows), np.int32, lengths.sum())
-    tokens[mask] = flat + NUM_SPECIALS
-    return tokens, mask
+def _tokens_of(nodes):
+    return [node + NUM_SPECIALS for node in nodes]
 
 
 def score(
@@ -243,25 +239,6 @@ def _picture_of(
 
 
 def draw(
-    example: Batch,
-    tokens: np.ndarray,
-    length: int,
-    step: np.ndarray,
-    path: str | PathLike,
-) -> None:
-    """Draws one graph and the path that was generated on it; see `draw_panel`.
-
-    Args:
-      example: one row, without the batch axis.
-      tokens: int[L].
-      length: how many of them count.
-      step: int[L], the step at which each token was inserted.
-      path: of the file to write; its ending says which format.
-    """
-    star_graph_pictures.draw([_picture_of(example, tokens, length, step)], path)
-
-
-def draw_panel(
     examples: Batch,
     tokens: np.ndarray,
     length: np.ndarray,
@@ -317,10 +294,17 @@ def make(
       only.
 
     Raises:
-      InputError: if there is no such tier.
+      InputError: if there is no such tier, or a split would be empty.
     """
     if tier not in TIERS:
         raise InputError(f"Unknown tier {tier!r}: the tiers are {', '.join(TIERS)}.")
+    for name, size in (
+        ("num_train", num_train),
+        ("num_validation", num_validation),
+        ("num_test", num_test),
+    ):
+        if size is not None and size < 1:
+            raise InputError(f"{name} is {size}, but must be at least 1.")
     star_tier = TIERS[tier]
 
     @functools.cache

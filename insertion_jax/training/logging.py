@@ -1,5 +1,6 @@
 """Where the numbers of a run go: a JSON-lines file, TensorBoard and the terminal."""
 
+import functools
 import json
 import math
 import os
@@ -54,8 +55,11 @@ class MetricWriter:
         path = workdir / "metrics.jsonl"
         self._start -= _cut(path, start_step)
         self._file = path.open("a", encoding="utf-8")
-        self._board = tensorboardX.SummaryWriter(
-            str(workdir / "tensorboard"), purge_step=start_step + 1
+        # Opened by the first `write`: a run that has nothing left to do adds no file.
+        self._open_board = functools.partial(
+            tensorboardX.SummaryWriter,
+            str(workdir / "tensorboard"),
+            purge_step=start_step + 1,
         )
         if self._stream.isatty():
             self._bar = tqdm.tqdm(
@@ -81,6 +85,8 @@ class MetricWriter:
         """
         if not self._active:
             return
+        if self._board is None:
+            self._board = self._open_board()
         values = {name: float(value) for name, value in values.items()}
         line = {"step": step, "seconds": round(time.perf_counter() - self._start, 3)}
         for name, value in values.items():

@@ -94,6 +94,19 @@ def make(
     raise types.InputError(f"placement is {name!r}; allowed are {', '.join(NAMES)}.")
 
 
+def to_host(tree: Any) -> Any:
+    """NumPy copies of arrays, gathered where they are split over processes."""
+
+    def leaf(x):
+        if x.is_fully_addressable or x.is_fully_replicated:
+            return np.asarray(x)
+        from jax.experimental import multihost_utils
+
+        return multihost_utils.process_allgather(x, tiled=True)
+
+    return jax.tree.map(leaf, tree)
+
+
 def _pmap(devices):
     local_devices = [d for d in devices if d.process_index == jax.process_index()]
     on_all = NamedSharding(_mesh(devices), PartitionSpec())

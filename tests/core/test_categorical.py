@@ -12,7 +12,7 @@ PROBS = np.array([0.125, 0.5, 0.0625, 0.25, 0.0625])
 def _counts(log_probs, num_draws=40_000, **options):
     keys = jax.random.split(jax.random.key(2), num_draws)
     draw = jax.vmap(lambda key: categorical.draw(key, log_probs, **options))
-    return np.bincount(np.asarray(jax.jit(draw)(keys)), minlength=len(log_probs))
+    return np.bincount(np.asarray(tables.jit(draw)(keys)), minlength=len(log_probs))
 
 
 @pytest.mark.parametrize(

@@ -35,9 +35,9 @@ def _of_scale(scale, order_logits, *args):
 
 
 # One compilation for each kind of termination.
-_compiled = jax.jit(_values, static_argnames="eos_id")
-_compiled_of_scale = jax.jit(_of_scale, static_argnums=3)
-_jacobian = jax.jit(jax.jacrev(_of_scale, argnums=(0, 1)), static_argnums=3)
+_compiled = tables.jit(_values, static_argnames="eos_id")
+_compiled_of_scale = tables.jit(_of_scale, static_argnums=3)
+_jacobian = tables.jit(jax.jacrev(_of_scale, argnums=(0, 1)), static_argnums=3)
 
 
 def _exact(case):
@@ -101,8 +101,8 @@ def test_no_gap_under_the_true_posterior():
         stop = jnp.where(held.all(), 0.0, jax.nn.logsumexp(slot) - 1.0)
         return InsertionLogits(slot, stop, token)
 
-    log_likelihood = jax.jit(lambda: exact.log_likelihood(policy, target, size))()
-    elbo = jax.jit(lambda logits: exact.elbo(policy, logits, target, size))
+    log_likelihood = tables.jit(lambda: exact.log_likelihood(policy, target, size))()
+    elbo = tables.jit(lambda logits: exact.elbo(policy, logits, target, size))
     right, wrong = elbo(phi), elbo(jnp.zeros(size))
     np.testing.assert_allclose(right, log_likelihood, rtol=0, atol=1e-10)
     assert wrong < log_likelihood - 0.01

@@ -18,7 +18,7 @@ MASKS = [
 ]
 
 
-_over_orders = jax.jit(
+_over_orders = tables.jit(
     jax.vmap(permutations.plackett_luce_log_prob, in_axes=(None, 0, None, None))
 )
 
@@ -63,8 +63,8 @@ def test_logits_outside_the_mask_do_not_matter():
     )
 
 
-_draw = jax.jit(jax.vmap(permutations.plackett_luce, in_axes=(0, None, None)))
-_draw_uniform = jax.jit(jax.vmap(permutations.uniform, in_axes=(0, None)))
+_draw = tables.jit(jax.vmap(permutations.plackett_luce, in_axes=(0, None, None)))
+_draw_uniform = tables.jit(jax.vmap(permutations.uniform, in_axes=(0, None)))
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e4])
@@ -86,7 +86,7 @@ def test_masked_positions_come_last_in_increasing_order(mask, scale):
         np.testing.assert_array_equal(perms[:, count:], [rest] * 200)
 
 
-_grads = jax.jit(
+_grads = tables.jit(
     jax.vmap(jax.value_and_grad(permutations.plackett_luce_log_prob), (0, 0, 0, 0))
 )
 
@@ -133,7 +133,7 @@ def test_float32_is_accurate_for_long_sequences():
     np.testing.assert_allclose(value, exact, rtol=1e-6)
 
 
-@jax.jit
+@tables.jit
 @functools.partial(jax.vmap, in_axes=(0, None, None))
 def _gaussian_sort(key, logits, mask):
     """Wrong on purpose: normal noise of Gumbel's variance."""

@@ -58,7 +58,7 @@ def test_prefix_mask_holds_the_first_picks():
         assert set(np.flatnonzero(mask)) == set(perm[:count].tolist())
 
 
-@jax.jit
+@tables.jit
 @functools.partial(jax.vmap, in_axes=(0, None, None, None))
 def _replay(perm, tokens, required, flags):
     """Canvases made by `insert` and by `canvas_of`, step by step."""
@@ -182,7 +182,7 @@ def test_number_of_open_slots_is_open_gaps_plus_insertions():
         jnp.asarray([True, True] + [False] * 5),
     )
     rng = np.random.default_rng(0)
-    open_slots, insert = map(jax.jit, (trajectories.open_slots, trajectories.insert))
+    open_slots, insert = map(tables.jit, (trajectories.open_slots, trajectories.insert))
     for _ in range(5):
         canvas = start
         for inserted in range(size - anchors + 1):

@@ -94,8 +94,8 @@ def _expected(
 
 
 # Shapes are padded so that cases share their compilations.
-_exact_gradient = jax.jit(jax.value_and_grad(_objective), static_argnums=4)
-_expected_gradient = jax.jit(
+_exact_gradient = tables.jit(jax.value_and_grad(_objective), static_argnums=4)
+_expected_gradient = tables.jit(
     jax.grad(_expected, has_aux=True),
     static_argnames=("num_samples", "eos_id", "learned", "surrogate"),
 )
@@ -260,7 +260,7 @@ def test_systematic_steps_are_uniform(monkeypatch, num_steps):
             return insertion_process._spread_steps(None, count, num_steps)
 
     offsets = (np.arange(60) + 0.5) / 60
-    run = jax.jit(jax.vmap(draw, (0, None)))
+    run = tables.jit(jax.vmap(draw, (0, None)))
     for count in range(1, 6):
         rows = np.asarray(run(offsets, count))
         for column in rows.T:
@@ -302,7 +302,7 @@ def monte_carlo():
 
     with jax.enable_x64(True):
         keys = jax.random.split(jax.random.key(3), (2, NUM_DRAWS))
-        draws = jax.jit(
+        draws = tables.jit(
             jax.vmap(jax.grad(draw, has_aux=True), (None, 0, None)),
             static_argnums=2,
         )
@@ -333,7 +333,7 @@ def test_control_the_score_term_matters(monte_carlo):
     assert _deviation(made[False][0][:, :3], grad[:3]) > 10
 
 
-@functools.partial(jax.jit, static_argnames="eos_id")
+@functools.partial(tables.jit, static_argnames="eos_id")
 def _trajectories(perms, arrays, eos_id):
     tokens, length, *gaps = arrays
     policy, options = tables.policy_of(TABLES), _options(*gaps, eos_id)
@@ -366,7 +366,7 @@ def test_log_weights_are_those_of_orders_drawn_from_the_posterior():
         ]
     )
     log_p = [tables.trajectory_log_prob(TABLES, case, perm) for perm in perms]
-    run = jax.jit(
+    run = tables.jit(
         lambda key: insertion_process.log_weights(
             key,
             tables.policy_of(TABLES),
@@ -394,7 +394,7 @@ def test_importance_weighted_bound_rises_to_the_likelihood():
             key, tables.policy_of(TABLES), *args, num_samples=count
         )
 
-    run = jax.jit(jax.vmap(bounds, (0, None)), static_argnums=1)
+    run = tables.jit(jax.vmap(bounds, (0, None)), static_argnums=1)
     draws = {
         count: np.asarray(run(jax.random.split(jax.random.key(5), number), count))
         for count, number in {1: 8000, 4: 2000, 64: 500}.items()
@@ -433,7 +433,7 @@ def test_left_to_right_elbo_is_the_one_trajectory():
         )
         return info, exact.elbo(policy, logits, tokens, 4)
 
-    info, elbo = jax.jit(both)(jax.random.key(7))
+    info, elbo = tables.jit(both)(jax.random.key(7))
     expected = tables.trajectory_log_prob(TABLES, case, np.arange(4))
     np.testing.assert_allclose([info.elbo, elbo], expected, rtol=0, atol=1e-9)
     assert info.order_entropy == 0.0
@@ -455,11 +455,28 @@ def test_errors():
         )
 
 
+def test_numpy_arguments_are_fine():
+    # Constants of a traced function, as in a model with one fixed task.
+    case = CASES["policy-closed"]
+    options = {"anchored": case.arrays[2], "closed": case.arrays[3]}
+    args = tables.policy_of(TABLES), case.arrays[0], case.length
+    perm = tables.orders(case.missing)[0]
+    made = tables.jit(
+        lambda: insertion_process.trajectory_log_prob(*args, perm, **options)
+    )()
+    expected = tables.trajectory_log_prob(TABLES, case, perm)
+    np.testing.assert_allclose(made, expected, rtol=0, atol=1e-10)
+    run = lambda key: insertion_process.elbo_surrogate(
+        key, args[0], ORDER_LOGITS, *args[1:], **options
+    )
+    assert np.isfinite(tables.jit(run)(jax.random.key(0))[1].elbo)
+
+
 def test_dropout_keys_differ_between_passes():
     # A policy that is noise alone: with keys, values differ between orders.
     case = CASES["policy-short"]
 
-    @jax.jit
+    @tables.jit
     def info(noise_key, dropout_key):
         plain = tables.policy_of(TABLES)
 

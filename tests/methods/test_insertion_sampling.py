@@ -46,7 +46,7 @@ def _draws(canvas, num_draws=NUM_DRAWS, seed=0, **options):
     run = lambda key: insertion_process.sample(
         key, tables.policy_of(TABLES), canvas, **options
     )
-    canvases, traces = jax.tree.map(np.asarray, jax.jit(jax.vmap(run))(keys))
+    canvases, traces = jax.tree.map(np.asarray, tables.jit(jax.vmap(run))(keys))
     counts = {}
     for *row, stopped in zip(*canvases, traces.stopped, strict=True):
         outcome = _state(*row), bool(stopped)
@@ -141,8 +141,8 @@ def runs(request):
 
     keys = jax.random.split(jax.random.key(5), num_rows)
     args = tokens.astype(np.int32), lengths.astype(np.int32), flags, closed
-    canvases, traces = jax.jit(jax.vmap(one))(keys, *args)
-    first = jax.jit(one)(
+    canvases, traces = tables.jit(jax.vmap(one))(keys, *args)
+    first = tables.jit(one)(
         jax.random.split(jax.random.key(5), num_rows)[7], *(x[7] for x in args)
     )
     return (
@@ -229,7 +229,7 @@ def test_greedy_takes_the_most_probable_actions(eos_id, seed):
             break
         state = (*state[:slot], (token, False), *state[slot:])
     single = tables.Tables(*(x.astype(np.float32) for x in table))
-    canvas, trace = jax.jit(
+    canvas, trace = tables.jit(
         lambda key: insertion_process.sample(
             key,
             tables.policy_of(single),

@@ -2,6 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import tables
 import tiny
 
 from insertion_jax.networks import order
@@ -10,31 +11,31 @@ from insertion_jax.networks.transformer import TransformerConfig
 
 def _network(**changes):
     network = order.make(tiny.config(**changes), tiny.VOCAB)
-    params = jax.jit(network.init)(jax.random.key(0), tiny.example())
-    return jax.jit(network.apply), params
-
-
-def _woken(params):
-    """With a head that is not zero."""
-    kernel = params["logit"]["kernel"]
-    values = jax.random.normal(jax.random.key(1), kernel.shape)
-    return params | {"logit": {"kernel": values}}
+    return tables.jit(network.apply), tiny.random_params(network.init, tiny.example())
 
 
 @pytest.fixture(scope="module")
 def network():
-    apply, params = _network()
-    return apply, _woken(params)
+    apply, params = _network(neighbours=True, prompt_positions=True)
+    run = lambda params, example: apply(tiny.resized(params, example), example)
+    return run, params
 
 
 def test_starts_at_the_uniform_order():
-    apply, params = _network()
-    logits = apply(params, tiny.example())
+    network = order.make(tiny.config(num_layers=1), tiny.VOCAB)
+    example = tiny.example()
+
+    @tables.jit
+    def run(key):
+        params = network.init(key, example)
+        loss = lambda params: network.apply(params, example)[0]
+        return network.apply(params, example), jax.grad(loss)(params)
+
+    logits, grads = run(jax.random.key(0))
     assert logits.shape == (6,)
     assert logits.dtype == jnp.float32
     assert not logits.any()
     # But it can leave: the head has a gradient.
-    grads = jax.grad(lambda params: apply(params, tiny.example())[0])(params)
     assert np.abs(grads["logit"]["kernel"]).max() > 1e-3
 
 
@@ -62,10 +63,11 @@ def test_every_input_matters(network):
 
 
 def test_padding_has_no_gradient(network):
-    apply, params = network
+    _, params = network
     example = tiny.example(9, 11, 6)
-    loss = lambda params: jnp.sum(apply(params, example)[:4])
-    grads = jax.jit(jax.grad(loss))(params)
+    plain = order.make(tiny.everything(), tiny.VOCAB).apply
+    loss = lambda params: jnp.sum(plain(params, example)[:4])
+    grads = tables.jit(jax.grad(loss))(tiny.resized(params, example))
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(grads))
     embedding = np.asarray(grads["embed"]["token"]["embedding"])
     assert not embedding[6].any()
@@ -74,15 +76,15 @@ def test_padding_has_no_gradient(network):
 
 def test_bfloat16_is_close_and_gives_float32(network):
     apply, params = network
-    low, _ = _network(dtype="bfloat16")
+    low, _ = _network(neighbours=True, prompt_positions=True, dtype="bfloat16")
     logits = low(params, tiny.example())
     assert logits.dtype == jnp.float32
     np.testing.assert_allclose(logits[:4], apply(params, tiny.example())[:4], atol=0.15)
 
 
 def test_dropout_is_a_function_of_its_key():
-    apply, params = _network(dropout=0.3)
-    params, example = _woken(params), tiny.example()
+    apply, params = _network(num_layers=1, dropout=0.3)
+    example = tiny.example()
     run = lambda *seeds: np.asarray(
         apply(params, example, *map(jax.random.key, seeds))
     )[:4]

@@ -274,12 +274,12 @@ def test_importing_does_not_load_matplotlib():
 )
 def test_any_graph_and_any_sequence_can_be_drawn(tmp_path, prompt, tokens):
     task = star_graphs.make("medium", **SIZES)
-    example = row_of(task.parse_prompt(prompt), 0)
+    problem = task.parse_prompt(prompt)
     padded = np.zeros(task.max_length, int)
     padded[: len(tokens)] = tokens
     path = tmp_path / "plan.png"
     step = np.arange(task.max_length)[::-1]
-    task.draw(example, padded, len(tokens), step, path)
+    task.draw(problem, padded[None], [len(tokens)], step[None], path)
     assert path.read_bytes().startswith(b"\x89PNG")
 
 
@@ -288,7 +288,7 @@ def test_panel(tmp_path):
     rows = Batch(*(array[:3] for array in task.load("test")))
     step = np.tile(np.arange(task.max_length), (3, 1))
     panel = (rows, rows.tokens, rows.length, step, tmp_path / "panel.svg")
-    star_graphs.draw_panel(*panel, titles=["a", "b", "third title"])
+    star_graphs.draw(*panel, titles=["a", "b", "third title"])
     assert "third title" in panel[-1].read_text()
     with pytest.raises(ValueError, match="2 titles for 3 pictures"):
-        star_graphs.draw_panel(*panel, titles=["a", "b"])
+        star_graphs.draw(*panel, titles=["a", "b"])

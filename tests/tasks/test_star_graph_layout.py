@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from insertion_jax.tasks import star_graph_pictures
+from insertion_jax.tasks import star_graph_layout
 from insertion_jax.tasks.star_graph_generator import TIERS, generate
 
 
@@ -16,7 +16,7 @@ def test_star_is_laid_out_in_straight_rays_without_overlap(tier):
     for graph in itertools.islice(graphs, 30):
         edges = [(str(u), str(v)) for u, v in graph.edges]
         source, goal = str(graph.source), str(graph.goal)
-        positions = star_graph_pictures.layout(edges, source, goal)
+        positions = star_graph_layout.layout(edges, source, goal)
         assert set(positions) == set(itertools.chain.from_iterable(edges))
         closest = min(
             math.dist(a, b) for a, b in itertools.combinations(positions.values(), 2)
@@ -41,7 +41,7 @@ def test_star_is_laid_out_in_straight_rays_without_overlap(tier):
 )
 def test_other_graphs_are_laid_out_in_a_circle(edges):
     pairs = [tuple(edge) for edge in edges.split()]
-    positions = star_graph_pictures.layout(pairs)
+    positions = star_graph_layout.layout(pairs)
     assert set(positions) == set(edges.replace(" ", ""))
     radii = [math.hypot(*point) for point in positions.values()]
     assert radii == pytest.approx([radii[0]] * len(radii)) and radii[0] > 0

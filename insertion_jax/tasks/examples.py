@@ -1,0 +1,95 @@
+"""Rows of token ids as a `Batch`, and what every `Batch` must satisfy."""
+
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+
+from insertion_jax.types import PAD_ID, Batch, InputError
+
+
+def pad(
+    rows: Sequence[Sequence[int]], width: int, what: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Stacks rows of different lengths.
+
+    Args:
+      rows: N lists of token ids.
+      width: of the result.
+      what: a row is called, in messages.
+
+    Returns:
+      int32[N, width], right-padded, and its bool[N, width] mask of tokens.
+
+    Raises:
+      InputError: a row is longer than `width`.
+    """
+    lengths = np.array([len(row) for row in rows], np.int32)
+    if len(rows) and lengths.max() > width:
+        raise InputError(
+            f"The {what} in row {lengths.argmax()} has {lengths.max()} tokens; at most "
+            f"{width} are allowed."
+        )
+    mask = np.arange(width) < lengths[:, None]
+    tokens = np.full(mask.shape, PAD_ID, np.int32)
+    flat = itertools.chain.from_iterable(rows)
+    tokens[mask] = np.fromiter(flat, np.int32, lengths.sum())
+    return tokens, mask
+
+
+def check(examples: Batch, vocab_size: int) -> None:
+    """Checks what training relies on and what no shape can say.
+
+    Args:
+      examples: N rows.
+      vocab_size: V.
+
+    Raises:
+      InputError: names the first row with a token outside the vocabulary, a length
+        beyond the padding, an anchor beyond the length, or a token to insert into a
+        closed gap.
+    """
+    size = examples.tokens.shape[1]
+    inside = np.arange(size) < examples.length[:, None]
+    _refuse(
+        (examples.length < 0) | (examples.length > size),
+        lambda row: (
+            f"has length {examples.length[row]}; lengths of 0 to {size} are allowed"
+        ),
+    )
+    for name, tokens, mask in (
+        ("prompt", examples.prompt, examples.prompt_mask),
+        ("target", examples.tokens, inside),
+    ):
+        unknown = mask & ((tokens < 0) | (tokens >= vocab_size))
+        _refuse(
+            unknown.any(axis=1),
+            lambda row, tokens=tokens, unknown=unknown, name=name: (
+                f"has the token {tokens[row][unknown[row]][0]} in its {name}; the "
+                f"vocabulary's tokens are 0 to {vocab_size - 1}"
+            ),
+        )
+    beyond = examples.anchored & ~inside
+    _refuse(
+        beyond.any(axis=1),
+        lambda row: (
+            f"has an anchor at position {beyond[row].argmax()}, beyond its length "
+            f"{examples.length[row]}"
+        ),
+    )
+    gap = np.cumsum(examples.anchored, axis=1) - examples.anchored
+    closed = np.take_along_axis(examples.closed, gap, axis=1)
+    shut = inside & ~examples.anchored & closed
+    _refuse(
+        shut.any(axis=1),
+        lambda row: (
+            f"has a token at position {shut[row].argmax()} to insert into gap "
+            f"{gap[row][shut[row]][0]}, which is closed"
+        ),
+    )
+
+
+def _refuse(bad, reason):
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise InputError(f"Example {row} {reason(row)}.")

@@ -1,0 +1,83 @@
+"""Estimates, their intervals, and the table."""
+
+import math
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from insertion_jax import evaluation
+from insertion_jax.types import Score
+
+
+def mean_of(values):
+    values = np.asarray(values, np.float64)
+    return Score(values, np.ones_like(values))
+
+
+@pytest.mark.parametrize(
+    ("successes", "trials"), [(0, 1), (1, 1), (0, 20), (20, 20), (7, 20), (999, 1000)]
+)
+def test_rates_have_wilsons_interval(successes, trials):
+    expected = scipy.stats.binomtest(successes, trials).proportion_ci(method="wilson")
+    found = evaluation.estimate(mean_of(np.arange(trials) < successes))
+    np.testing.assert_allclose(
+        found[1:3], (expected.low, expected.high), rtol=1e-12, atol=1e-15
+    )
+    assert found.value == successes / trials
+    assert found.num_examples == trials
+    assert 0 <= found.low <= found.value <= found.high <= 1
+
+
+def test_means_have_the_normal_interval():
+    values = np.random.default_rng(0).gamma(2.0, size=50)
+    found = evaluation.estimate(mean_of(values))
+    error = scipy.stats.sem(values)
+    expected = scipy.stats.norm.interval(0.95, loc=values.mean(), scale=error)
+    np.testing.assert_allclose(found[1:3], expected, rtol=1e-12)
+
+
+def test_intervals_of_ratios_cover_the_truth():
+    rng = np.random.default_rng(0)
+    num_trials, num_examples, rate = 2_000, 200, 0.3
+    covered, covered_if_independent = 0, 0
+    for _ in range(num_trials):
+        # Hits among as many tokens as each example has, which depend on one another.
+        count = rng.integers(1, 10, num_examples)
+        total = np.where(rng.random(num_examples) < rate, count, 0)
+        found = evaluation.estimate(Score(total * 1.0, count * 1.0))
+        covered += found.low <= rate <= found.high
+        low, high = evaluation.wilson(total.sum(), count.sum())
+        covered_if_independent += low <= rate <= high
+    three_errors = 3 * math.sqrt(0.95 * 0.05 / num_trials)
+    assert covered / num_trials == pytest.approx(0.95, abs=three_errors)
+    assert covered_if_independent / num_trials < 0.8
+
+
+def test_ratio_is_of_sums():
+    found = evaluation.estimate(Score(np.array([1.0, 9.0]), np.array([1.0, 19.0])))
+    assert found.value == 0.5
+
+
+def test_one_example_bounds_no_mean():
+    found = evaluation.estimate(mean_of([2.5]))
+    assert found == (2.5, -math.inf, math.inf, 1)
+
+
+@pytest.mark.parametrize("size", [0, 3])
+def test_nothing_to_divide_by(size):
+    found = evaluation.estimate(Score(np.zeros(size), np.zeros(size)))
+    assert np.isnan(found[:3]).all()
+    assert found.num_examples == size
+
+
+def test_table():
+    estimates = {
+        "exact_match": evaluation.Estimate(0.5, 0.25, 0.75, 12),
+        "elbo": evaluation.Estimate(-3.25, -math.inf, math.inf, 1),
+    }
+    assert evaluation.table(estimates).splitlines() == [
+        "metric           value         95 % interval  examples",
+        "exact_match     0.5000      [0.2500, 0.7500]        12",
+        "elbo           -3.2500           [-inf, inf]         1",
+    ]

@@ -1,0 +1,205 @@
+"""Train, evaluate and sample, from a config to files."""
+
+import contextlib
+import io
+import json
+import math
+import shutil
+
+import jax
+import numpy as np
+import pytest
+import shipped
+
+from insertion_jax import build, evaluation, modes, runs, sampling
+from insertion_jax.training import checkpoint
+
+NUM_STEPS = 10
+PROMPT = "0>3 3>5 0>2 2>7 from 0 to 5"
+
+
+def config():
+    """Smaller than smoke: what counts here is that everything is there."""
+    return shipped.star_graphs(
+        "tier=tiny,size=smoke",
+        train__num_steps=NUM_STEPS,
+        train__log_every=5,
+        # Random bits take long to compile.
+        network__dropout=0.0,
+        order_network__dropout=0.0,
+    )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _compile_fast():
+    """Halves the time of these tests, nearly all of which is compilation."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+    """The directory of a run that was trained once for all tests here."""
+    path = tmp_path_factory.mktemp("modes") / "run"
+    modes.train(config(), path)
+    return path
+
+
+def contents(folder):
+    return {path: path.is_file() and path.read_bytes() for path in folder.rglob("*")}
+
+
+def evaluate(workdir, options, seed=0):
+    modes.evaluate(workdir, "test", options, seed)
+    return runs.read_json(workdir / "results.json")
+
+
+def sample(workdir, num_samples, prompt=None, **options):
+    modes.sample(workdir, "test", options, 0, num_samples=num_samples, prompt=prompt)
+    lines = (workdir / "samples" / "samples.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+# Train.
+
+
+def test_training_makes_a_complete_run(workdir):
+    assert runs.load_config(workdir).to_dict() == config().to_dict()
+    assert (workdir / "checkpoints" / str(NUM_STEPS)).is_dir()
+    assert runs.read_json(workdir / "meta.json")["versions"]["jax"] == jax.__version__
+    lines = (workdir / "metrics.jsonl").read_text().splitlines()
+    metrics = {}
+    for line in map(json.loads, lines):
+        metrics.setdefault(line["step"], {}).update(line)
+    assert sorted(metrics) == [5, NUM_STEPS]
+    assert {"train/loss", "train/elbo", "train/grad_norm"} <= set(metrics[5])
+    assert {"eval/exact_match", "eval/elbo"} <= set(metrics[NUM_STEPS])
+    _, meta = checkpoint.read_params(workdir)
+    assert meta["step"] == NUM_STEPS
+    assert meta["config"] == json.loads(config().to_json())
+
+
+def test_training_again_changes_nothing(workdir, capsys):
+    before = contents(workdir)
+    modes.train(config(), workdir)
+    assert f"is trained for {NUM_STEPS} steps already" in capsys.readouterr().err
+    assert contents(workdir) == before
+
+
+# Evaluate.
+
+
+@pytest.fixture(scope="module")
+def evaluated(workdir):
+    """The results of a first evaluation, and what it printed."""
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        results = evaluate(workdir, {})
+    return results, out.getvalue()
+
+
+def test_evaluation_writes_and_prints(workdir, evaluated):
+    results, out = evaluated
+    assert list(results) == ["test, greedy"]
+    entry = results["test, greedy"]
+    assert {"exact_match", "plan_valid", "elbo"} <= set(entry["metrics"])
+    assert (entry["step"], entry["seed"]) == (NUM_STEPS, 0)
+    assert "commit" in entry["made_by"]
+    title, header, *rows = out.splitlines()
+    assert title == f"star_graphs_tiny, test split, step {NUM_STEPS}, greedy"
+    assert header.split() == ["metric", "value", "95", "%", "interval", "examples"]
+    assert [row.split()[0] for row in rows[:-1]] == list(entry["metrics"])
+    assert rows[-1] == f"Written to {workdir / 'results.json'}"
+
+
+def test_evaluating_again_gives_the_same(workdir, evaluated):
+    before = evaluated[0]["test, greedy"]
+    after = evaluate(workdir, {})["test, greedy"]
+    assert after["metrics"] == before["metrics"]
+
+
+def test_another_option_adds_an_entry_and_the_batch_size_changes_nothing(
+    workdir, evaluated
+):
+    options = {"greedy": False, "temperature": 0.5}
+    results = evaluate(workdir, options)
+    entry = results.pop("test, temperature 0.5, top_p 1")
+    assert list(results) == list(evaluated[0])
+
+    task = build.task(config())
+    measure = evaluation.make_evaluation(
+        task,
+        build.method(config(), task),
+        "test",
+        num_examples=config().evaluate.num_examples,
+        num_bounds=config().evaluate.num_bounds,
+        batch_size=3,
+        options=sampling.SamplingOptions(**options),
+    )
+    params, _ = checkpoint.read_params(workdir)
+    again = measure(params)
+    assert list(again) == list(entry["metrics"])
+    for name, found in again.items():
+        expected = list(entry["metrics"][name].values())
+        np.testing.assert_allclose(found, expected, rtol=1e-5, err_msg=name)
+
+
+def test_infinite_ends_of_intervals_are_null(tmp_path, workdir, monkeypatch):
+    estimates = {"elbo": evaluation.Estimate(-1.0, -math.inf, math.inf, 1)}
+    monkeypatch.setattr(
+        evaluation, "make_evaluation", lambda *_, **__: lambda *_, **__: estimates
+    )
+    copy = tmp_path / "run"
+    shutil.copytree(workdir, copy)
+    (copy / "results.json").unlink(missing_ok=True)
+    (entry,) = evaluate(copy, {}).values()
+    assert entry["metrics"]["elbo"] == {
+        "value": -1.0,
+        "low": None,
+        "high": None,
+        "num_examples": 1,
+    }
+
+
+# Sample.
+
+
+def test_sampling_for_a_split(workdir, capsys):
+    lines = sample(workdir, num_samples=6, greedy=False)
+    out = capsys.readouterr().out
+    task = build.task(config())
+    targets = task.load("test")
+    assert len(lines) == 6
+    for row, line in enumerate(lines):
+        target = task.format(targets.tokens[row], targets.length[row])
+        assert line["target"] == target
+        count = len(line["insertion_steps"])
+        assert sorted(line["insertion_steps"]) == list(range(count))
+        assert line["length"] == count
+        assert line["exact_match"] == float(line["sample"] == target)
+    folder = workdir / "samples"
+    assert {path.name for path in folder.iterdir()} == {
+        "samples.jsonl",
+        "meta.json",
+        "samples.png",
+    }
+    assert (folder / "samples.png").read_bytes().startswith(b"\x89PNG")
+    meta = runs.read_json(folder / "meta.json")
+    assert (meta["step"], meta["seed"], meta["split"]) == (NUM_STEPS, 0, "test")
+    assert meta["options"] == {"temperature": 1.0, "top_p": 1.0, "greedy": False}
+    printed = out.splitlines()
+    assert printed[:5] == [line["sample"] for line in lines[:5]]
+    assert printed[5] == "... and 1 more"
+    assert printed[-1].strip() == str(folder / "samples.png")
+
+
+def test_sampling_for_a_prompt(workdir):
+    lines = sample(workdir, num_samples=3, prompt=PROMPT, greedy=False)
+    assert len(lines) == 3
+    for line in lines:
+        assert set(line) == {"sample", "target", "stopped", "insertion_steps"}
+        assert line["target"] is None
+    # Each sample has its own key.
+    assert len({line["sample"] for line in lines}) > 1
+    meta = runs.read_json(workdir / "samples" / "meta.json")
+    assert (meta["prompt"], meta["split"]) == (PROMPT, None)
