@@ -6,7 +6,8 @@ Runs the config's own training chunk, data pipeline included, and in turns with 
 large matrix products in the step's dtype, so that both see the same machine. Prints
 a table and a line of JSON:
 
-    matmul_gflops    rate of a 1024 x 1024 matrix product, best of each turn
+    matmul_gflops    rate of a 1024 x 1024 matrix product, best of each turn, times the
+                     number of devices
     step_gflop       floating-point operations of one step, as the compiler counts them
     step_gflops      their rate
     share            step_gflops / matmul_gflops, the median of the turns
@@ -67,7 +68,8 @@ def main(argv):
 
     rates, matmul_rates, seconds, waited = [], [], [], []
     for _ in range(_TURNS.value):
-        matmul_rates.append(matmul_flops_per_second(config.network.dtype))
+        rate = matmul_flops_per_second(config.network.dtype)
+        matmul_rates.append(rate * place.num_devices)
         waited_before = chunks.seconds_waited
         start = time.perf_counter()
         batches = place.put_chunk(next(chunks))

@@ -31,7 +31,7 @@ def run(main: Callable[[Sequence[str]], None]) -> None:
     """
     try:
         app.run(main, flags_parser=parse)
-    except (InputError, NonFiniteLossError, FileNotFoundError) as error:
+    except (InputError, NonFiniteLossError) as error:
         sys.exit(f"error: {error}")
 
 

@@ -36,15 +36,15 @@ def estimate(score: Score) -> Estimate:
       score: totals and counts, float64[N].
 
     Returns:
-      `Estimate`; the interval is Wilson's where each example is a yes or a no, and
-      that of a ratio of means (delta method) elsewhere.
+      `Estimate`; the interval is Wilson's for rates, and the normal one of a ratio of
+      means (delta method) elsewhere, which may reach beyond what is possible.
     """
     total, count = np.asarray(score.total), np.asarray(score.count)
     num = len(total)
     if num == 0 or count.sum() == 0:
         return Estimate(math.nan, math.nan, math.nan, num)
     value = total.sum() / count.sum()
-    if np.isin(total, (0, 1)).all() and (count == 1).all():
+    if score.is_rate:
         low, high = wilson(total.sum(), num)
     else:
         residual = (total - value * count) / count.mean()

@@ -57,6 +57,14 @@ def main(argv):
         raise InputError("--workdir is missing: it names the directory of the run.")
     if _DISTRIBUTED.value:
         jax.distributed.initialize()
+    if "://" in _WORKDIR.value:
+        raise InputError(
+            f"--workdir is {_WORKDIR.value!r}; it must be a folder, such as a mounted one."
+        )
+    if _DISTRIBUTED.value and _MODE.value != "train":
+        raise InputError(
+            "--distributed is for --mode=train; one process does the rest."
+        )
     workdir = pathlib.Path(_WORKDIR.value).expanduser().absolute()
     if _MODE.value == "train":
         if _CONFIG.value is None:

@@ -54,7 +54,7 @@ def train(config: ConfigDict, workdir: pathlib.Path) -> None:
 
     def values_of(params, _):
         # One device is enough, and leaves no collective to wait for.
-        params = placement.to_host(params)
+        params = jax.device_put(placement.to_host(params), jax.local_devices()[0])
         return {name: e.value for name, e in validate(params).items()}
 
     loop.train(
@@ -136,7 +136,7 @@ def sample(
         row = task.parse_prompt(prompt)
         problems = jax.tree.map(lambda x: x.repeat(num_samples, axis=0), row)
     chosen = _options(config, options)
-    batch_size = min(_evaluation_sizes(config)["batch_size"], num_samples)
+    batch_size = _evaluation_sizes(config)["batch_size"]
     params, meta = checkpoint.read_params(workdir)
     samples = sampling.make_sampler(method, chosen, batch_size)(
         params, problems, jax.random.key(seed), progress=True
@@ -204,7 +204,15 @@ def _options(config, changes):
       InputError: a value out of range.
     """
     fields = sampling.SamplingOptions._fields
-    values = _fields(config, "sample", fields) | changes
+    values = _fields(config, "sample", fields)
+    if changes.keys() & {"temperature", "top_p"}:
+        # Who asks for a temperature wants no greedy samples, whatever the config has.
+        if changes.get("greedy"):
+            raise InputError(
+                "--greedy goes without --temperature and --top_p, which it would ignore."
+            )
+        values["greedy"] = False
+    values |= changes
     if not 0 < values["temperature"] < math.inf:
         raise InputError(
             f"temperature is {values['temperature']}; it must be positive and finite "

@@ -130,13 +130,18 @@ def _flat(nested, prefix=""):
 
 
 def _commit():
-    """The commit of the source tree, "-dirty" if changed; None outside of git."""
+    """The commit of the source tree, "-dirty" if changed; None outside of its git."""
     folder = pathlib.Path(__file__).parent
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
-    try:
+
+    def git(*arguments):
         done = subprocess.run(
-            command, cwd=folder, capture_output=True, text=True, check=False
+            ["git", *arguments], cwd=folder, capture_output=True, text=True, check=True
         )
-    except OSError:
+        return done.stdout.strip()
+
+    try:
+        # An installed package may lie in somebody else's repository.
+        git("ls-files", "--error-unmatch", "runs.py")
+        return git("describe", "--always", "--dirty", "--abbrev=12")
+    except (OSError, subprocess.CalledProcessError):
         return None
-    return done.stdout.strip() or None

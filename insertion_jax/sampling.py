@@ -81,11 +81,12 @@ def batches(examples, key, batch_size, progress, title):
     Args:
       examples: `Batch` of N rows.
       key: typed PRNG key.
-      batch_size: B.
+      batch_size: B; the number of examples if that is less.
       progress: show a bar where someone is watching.
       title: of the bar.
     """
     count = len(examples.length)
+    batch_size = min(batch_size, max(count, 1))
     keys = jax.random.split(key, count)
     bar = tqdm.tqdm(
         range(0, count, batch_size),
@@ -176,13 +177,18 @@ def write(
             size = int(samples.length[row])
             answer = int(examples.length[row])
             line = {
+                "index": int(examples.index[row]),
                 "sample": task.format(samples.tokens[row], size),
                 "target": task.format(examples.tokens[row], answer) if answer else None,
                 "stopped": bool(samples.trace.stopped[row]),
                 "insertion_steps": steps[row, :size].tolist(),
             }
             if answer:
-                line |= {k: float(v.total[row]) for k, v in scores.items()}
+                line |= {
+                    name: float(score.total[row] / score.count[row])
+                    for name, score in scores.items()
+                    if score.count[row]
+                }
             lines.write(json.dumps(line) + "\n")
     paths = [table, folder / "meta.json"]
     paths[1].write_text(json.dumps(meta, indent=2) + "\n")

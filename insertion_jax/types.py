@@ -86,8 +86,8 @@ class Trace(NamedTuple):
       slot: int32[T], the slot of every insertion.
       token: int32[T], the token of every insertion.
       num_steps: int32[], the number of insertions.
-      stopped: bool[], whether the model stopped by itself; false where the
-        canvas was full first.
+      stopped: bool[], whether the model stopped by itself; false where it would
+        have gone on at a full canvas.
     """
 
     slot: ArrayLike
@@ -136,10 +136,12 @@ class Score(NamedTuple):
     Attributes:
       total: float64[N].
       count: float64[N]; ones for a plain mean.
+      is_rate: whether each total is a yes (1) or a no (0), of count 1.
     """
 
     total: np.ndarray
     count: np.ndarray
+    is_rate: bool = False
 
 
 class Task(NamedTuple):

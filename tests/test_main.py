@@ -251,7 +251,7 @@ class TestModesThatNeedARun:
 
     def test_no_checkpoints(self, call, untrained, mode):
         before = contents(untrained)
-        with pytest.raises(FileNotFoundError, match="There are no checkpoints in"):
+        with pytest.raises(ValueError, match="There are no checkpoints in"):
             call(f"--mode={mode}", f"--workdir={untrained}")
         assert contents(untrained) == before
 

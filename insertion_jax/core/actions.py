@@ -17,19 +17,15 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from insertion_jax.core import trajectories
+from insertion_jax.core import categorical, trajectories
 from insertion_jax.types import Canvas, InsertionLogits
-
-# Log-probability of what cannot happen: finite, so that products with zero
-# weights and their gradients stay finite too.
-IMPOSSIBLE = -1e30
 
 
 class ActionLogProbs(NamedTuple):
     """Log-probabilities in nats, float32 or wider.
 
     Attributes:
-      slot: float[L + 1], of inserting somewhere; `IMPOSSIBLE` where not open.
+      slot: float[L + 1], of inserting somewhere; `categorical.IMPOSSIBLE` where not open.
       stop: float[].
       token: float[L + 1, V], given the slot.
     """
@@ -62,8 +58,10 @@ def action_log_probs(
     size = canvas.tokens.shape[0]
     chex.assert_shape(logits.slot, (size + 1,))
     chex.assert_shape(logits.token, (size + 1, None))
-    slot, token = _widen(logits.slot), _widen(logits.token)
-    slot = jnp.where(trajectories.open_slots(canvas, closed), slot, IMPOSSIBLE)
+    slot, token = categorical.widen(logits.slot), categorical.widen(logits.token)
+    slot = jnp.where(
+        trajectories.open_slots(canvas, closed), slot, categorical.IMPOSSIBLE
+    )
     if eos_id is None:
         stop = jnp.asarray(logits.stop, slot.dtype)
         outcomes = jax.nn.log_softmax(jnp.append(slot, stop))
@@ -73,7 +71,9 @@ def action_log_probs(
         is_last = jnp.arange(size + 1) == canvas.length
         is_eos = jnp.arange(token.shape[1]) == eos_id
         misplaced = is_eos[None, :] & ~is_last[:, None]
-        log_token = jax.nn.log_softmax(jnp.where(misplaced, IMPOSSIBLE, token))
+        log_token = jax.nn.log_softmax(
+            jnp.where(misplaced, categorical.IMPOSSIBLE, token)
+        )
         log_slot = jax.nn.log_softmax(slot)
         log_stop = log_slot[canvas.length] + log_token[canvas.length, eos_id]
     return ActionLogProbs(log_slot, log_stop, log_token)
@@ -95,8 +95,3 @@ def insertion_log_probs(
     """
     slots = trajectories.slot_of(included)
     return log_probs.slot[slots], log_probs.token[slots, tokens]
-
-
-def _widen(logits: chex.Array) -> chex.Array:
-    logits = jnp.asarray(logits)
-    return logits.astype(jnp.promote_types(logits.dtype, jnp.float32))

@@ -1,8 +1,31 @@
-"""Drawing from a categorical law: temperature, nucleus, greedy."""
+"""Categorical laws: masked logits, temperature, nucleus, greedy."""
 
 import chex
 import jax
 import jax.numpy as jnp
+
+# Log-probability of what cannot happen: finite, so that products with zero
+# weights and their gradients stay finite too.
+IMPOSSIBLE = -1e30
+
+
+def widen(logits: chex.Array) -> chex.Array:
+    """Logits in float32 at least: probabilities are not for bfloat16."""
+    logits = jnp.asarray(logits)
+    return logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+
+
+def masked_log_softmax(logits: chex.Array, mask: chex.Array) -> chex.Array:
+    """Log-probabilities of a softmax over the entries of a mask.
+
+    Args:
+      logits: float[..., N].
+      mask: bool[..., N]; may be all false.
+
+    Returns:
+      float[..., N], float32 or wider; finite and meaningless outside the mask.
+    """
+    return jax.nn.log_softmax(jnp.where(mask, widen(logits), IMPOSSIBLE))
 
 
 def nucleus(log_probs: chex.Array, top_p: float) -> chex.Array:

@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from insertion_jax.core import actions, trajectories
+from insertion_jax.core import actions, categorical, trajectories
 
 _MAX_LENGTH = 10
 
@@ -90,14 +90,13 @@ def elbo(
     )
     inside = jnp.arange(tokens.shape[0]) < length
     missing = inside & ~subsets
-    masked = jnp.where(missing, order_logits, actions.IMPOSSIBLE)
-    log_q = jax.nn.log_softmax(masked, axis=1)
+    log_q = categorical.masked_log_softmax(order_logits, missing)
     pick = jnp.where(missing, jnp.exp(log_q), 0.0)
     log_reach = _accumulate(subsets, legal, log_q, anchored, tokens.shape[0])
     value = jnp.sum(pick * jnp.where(missing, insert - log_q, 0.0), axis=1)
     value = jnp.where(missing.any(axis=1), value, stop)
     # Subsets that cannot be reached carry no weight, whatever their value.
-    reachable = legal & (log_reach > 0.5 * actions.IMPOSSIBLE)
+    reachable = legal & (log_reach > 0.5 * categorical.IMPOSSIBLE)
     weight = jnp.where(reachable, jnp.exp(log_reach), 0.0)
     return jnp.sum(weight * jnp.where(reachable, value, 0.0))
 
@@ -137,12 +136,14 @@ def _accumulate(subsets, legal, log_step, anchored, size):
         members = subsets[number] & ~required
         previous = jnp.where(members, number - bits, 0)
         arrivals = log_reach[previous] + log_step[previous, jnp.arange(size)]
-        arrivals = jnp.where(members, arrivals, actions.IMPOSSIBLE)
-        total = jnp.where(members.any(), jax.nn.logsumexp(arrivals), actions.IMPOSSIBLE)
+        arrivals = jnp.where(members, arrivals, categorical.IMPOSSIBLE)
+        total = jnp.where(
+            members.any(), jax.nn.logsumexp(arrivals), categorical.IMPOSSIBLE
+        )
         known = (number == start) | ~legal[number]
         return log_reach.at[number].set(jnp.where(known, log_reach[number], total))
 
-    empty = jnp.full(2**size, actions.IMPOSSIBLE, log_step.dtype).at[start].set(0.0)
+    empty = jnp.full(2**size, categorical.IMPOSSIBLE, log_step.dtype).at[start].set(0.0)
     # A Python loop would unroll 2^L steps; fori_loop with static bounds is a scan
     # and so can be differentiated in reverse.
     return jax.lax.fori_loop(0, 2**size, visit, empty)

@@ -17,8 +17,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-# Stands for -inf where a true infinity would turn gradients into NaN.
-_LOWEST = -1e30
+from insertion_jax.core import categorical
 
 
 def uniform(key: chex.PRNGKey, mask: chex.Array) -> chex.Array:
@@ -54,6 +53,7 @@ def plackett_luce(
     """
     chex.assert_rank([logits, mask], 1)
     chex.assert_equal_shape([logits, mask])
+    logits = categorical.widen(logits)
     noisy = logits + jax.random.gumbel(key, logits.shape, logits.dtype)
     # The sort is stable: positions outside the mask, all at +inf, keep their order.
     descending = jnp.where(mask, -noisy, jnp.inf)
@@ -83,7 +83,7 @@ def plackett_luce_log_prob(
     count = jnp.sum(mask) if num_picks is None else jnp.minimum(num_picks, mask.sum())
     # Masked positions come last, so they can only stand in denominators; there
     # they must weigh nothing.
-    picked = jnp.where(mask, logits, _LOWEST)[perm]
+    picked = jnp.where(mask, categorical.widen(logits), categorical.IMPOSSIBLE)[perm]
     remaining = jax.lax.cumlogsumexp(picked, reverse=True)
     scored = jnp.arange(logits.shape[0]) < count
     return jnp.sum(jnp.where(scored, picked - remaining, 0.0))

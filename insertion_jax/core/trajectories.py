@@ -167,3 +167,11 @@ def open_slots(canvas: Canvas, closed: chex.Array | None = None) -> chex.Array:
     anchors = (canvas.anchored & within).astype(jnp.int32)
     gap = jnp.concatenate([jnp.zeros(1, jnp.int32), jnp.cumsum(anchors)])
     return existing & ~jnp.asarray(closed)[gap]
+
+
+def missing_positions(
+    size: int, length: chex.Numeric, anchored: chex.Array | None
+) -> chex.Array:
+    """bool[L]: positions of the sequence that have to be inserted."""
+    inside = jnp.arange(size) < length
+    return inside if anchored is None else inside & ~anchored

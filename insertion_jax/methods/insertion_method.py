@@ -54,6 +54,11 @@ class InsertionConfig:
                 raise InputError(
                     f"{name} is {getattr(self, name)}, but must be at least 1."
                 )
+        if self.order != "learned" and self.entropy_weight:
+            raise InputError(
+                f"entropy_weight is {self.entropy_weight}, but the {self.order} order "
+                "is not trained; it must be 0."
+            )
         if self.order == "learned" and self.num_samples < 2:
             raise InputError(
                 "A learned order needs num_samples of at least 2, "

@@ -29,9 +29,18 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from insertion_jax.core import actions, estimators, permutations, trajectories
-from insertion_jax.methods import insertion_sampler
+from insertion_jax.core import (
+    actions,
+    categorical,
+    estimators,
+    permutations,
+    trajectories,
+)
+from insertion_jax.methods import insertion_likelihood, insertion_sampler
 
+trajectory_log_prob = insertion_likelihood.trajectory_log_prob
+log_weights = insertion_likelihood.log_weights
+importance_weighted_bound = insertion_likelihood.importance_weighted_bound
 sample = insertion_sampler.sample
 
 # Logits this far apart make the Plackett-Luce law deterministic in float32.
@@ -55,7 +64,7 @@ class StepTerms(NamedTuple):
 
 
 class SurrogateInfo(NamedTuple):
-    """Unbiased estimates that come with a surrogate. Nats per sequence, float[].
+    """Estimates that come with a surrogate. Nats per sequence, float[].
 
     Attributes:
       elbo: the ELBO: the four terms below, added.
@@ -63,8 +72,9 @@ class SurrogateInfo(NamedTuple):
       token: the same of the content.
       stop: log-probability of stopping at the complete sequence.
       order_entropy: entropy of the posterior over orders.
-      value_variance: variance of the step value between orders that share a step,
-        what the score-function term has to live with; 0 for a single order.
+      value_variance: variance of one step's value between orders that share the
+        step, in squared nats: what the score-function term has to live with; 0 if
+        the order is not learned.
     """
 
     elbo: chex.Array
@@ -93,14 +103,6 @@ def fixed_order_logits(order: str, size: int) -> chex.Array:
     if order == "left_to_right":
         return -_CERTAIN_GAP * jnp.arange(size, dtype=jnp.float32)
     raise ValueError(f"order must be 'uniform' or 'left_to_right', got {order!r}.")
-
-
-def missing_positions(
-    size: int, length: chex.Numeric, anchored: chex.Array | None
-) -> chex.Array:
-    """bool[L]: positions of the sequence that have to be inserted."""
-    inside = jnp.arange(size) < length
-    return inside if anchored is None else inside & ~anchored
 
 
 def step_terms(
@@ -132,8 +134,7 @@ def step_terms(
     canvas = trajectories.canvas_of(tokens, included, anchored=anchored)
     log_probs = actions.action_log_probs(policy(canvas), canvas, closed, eos_id)
     slot, token = actions.insertion_log_probs(log_probs, tokens, included)
-    masked = jnp.where(missing, order_logits, actions.IMPOSSIBLE)
-    log_q = jax.nn.log_softmax(masked)
+    log_q = categorical.masked_log_softmax(order_logits, missing)
     next_position = jnp.where(missing, jnp.exp(log_q), 0.0)
 
     def expected(value):
@@ -184,7 +185,7 @@ def surrogate_from_orders(
     chex.assert_rank([tokens, order_logits, perms, num_inserted], [1, 1, 2, 1])
     size, count = tokens.shape[0], num_inserted.shape[0]
     required = jnp.zeros(size, bool) if anchored is None else anchored
-    to_insert = missing_positions(size, length, anchored)
+    to_insert = trajectories.missing_positions(size, length, anchored)
 
     def step_of(perm, inserted, key):
         included = required | trajectories.prefix_mask(perm, inserted)
@@ -282,7 +283,7 @@ def elbo_surrogate(
         raise ValueError(
             f"A learned order needs num_samples of at least 2, got {num_samples}."
         )
-    to_insert = missing_positions(tokens.shape[0], length, anchored)
+    to_insert = trajectories.missing_positions(tokens.shape[0], length, anchored)
     key_orders, key_step = jax.random.split(key)
     constant = jax.lax.stop_gradient(order_logits)
     perms = jax.vmap(permutations.plackett_luce, in_axes=(0, None, None))(
@@ -310,140 +311,3 @@ def _spread_steps(key, count, num_steps):
     steps = jnp.floor((offset % 1.0) * count).astype(jnp.int32)
     # Rounding can push the product up to `count`.
     return jnp.minimum(steps, count - 1)
-
-
-def trajectory_log_prob(
-    policy,
-    tokens: chex.Array,
-    length: chex.Numeric,
-    perm: chex.Array,
-    *,
-    anchored: chex.Array | None = None,
-    closed: chex.Array | None = None,
-    eos_id: int | None = None,
-) -> chex.Array:
-    """Log-probability of writing a sequence in a given order, and of stopping then.
-
-    Args:
-      policy: `Canvas -> InsertionLogits`; runs on L + 1 canvases.
-      tokens: int[L].
-      length: int[].
-      perm: int[L], missing positions in order of insertion, then all others.
-      anchored: bool[L].
-      closed: bool[L + 1], closed gaps.
-      eos_id: the EOS token; None for policy termination.
-
-    Returns:
-      float[], `log p(stop | x) + sum_t (log p(z_t | x_S) + log p(x_j | z_t, x_S))`
-      in nats.
-    """
-    chex.assert_rank([tokens, perm], 1)
-    size = tokens.shape[0]
-    required = jnp.zeros(size, bool) if anchored is None else anchored
-    count = missing_positions(size, length, anchored).sum()
-
-    def log_prob_at(step):
-        included = required | trajectories.prefix_mask(perm, step)
-        canvas = trajectories.canvas_of(tokens, included, anchored=anchored)
-        log_probs = actions.action_log_probs(policy(canvas), canvas, closed, eos_id)
-        slot, token = actions.insertion_log_probs(log_probs, tokens, included)
-        position = jnp.asarray(perm)[jnp.minimum(step, size - 1)]
-        inserted = slot[position] + token[position]
-        return jnp.where(
-            step < count, inserted, jnp.where(step == count, log_probs.stop, 0.0)
-        )
-
-    # Steps beyond the last one repeat it, so that their canvases stay legal.
-    steps = jnp.arange(size + 1)
-    return jnp.sum(
-        jnp.where(steps <= count, jax.vmap(log_prob_at)(jnp.minimum(steps, count)), 0.0)
-    )
-
-
-def log_weights(
-    key: chex.PRNGKey,
-    policy,
-    order_logits: chex.Array,
-    tokens: chex.Array,
-    length: chex.Numeric,
-    *,
-    num_samples: int,
-    anchored: chex.Array | None = None,
-    closed: chex.Array | None = None,
-    eos_id: int | None = None,
-) -> chex.Array:
-    """Log importance weights of orders drawn from the posterior.
-
-    Args:
-      key: typed PRNG key.
-      policy: `Canvas -> InsertionLogits`; runs on L + 1 canvases an order, orders
-        one after the other.
-      order_logits: float[L].
-      tokens: int[L].
-      length: int[].
-      num_samples: K.
-      anchored: bool[L].
-      closed: bool[L + 1], closed gaps.
-      eos_id: the EOS token; None for policy termination.
-
-    Returns:
-      float[K], `log p(x, perm_k) - log q(perm_k | x)`; their mean estimates the
-      ELBO, their log-mean-exp the importance-weighted bound.
-    """
-    to_insert = missing_positions(tokens.shape[0], length, anchored)
-
-    def log_weight(number):
-        key_order = jax.random.fold_in(key, number)
-        perm = permutations.plackett_luce(key_order, order_logits, to_insert)
-        log_p = trajectory_log_prob(
-            policy,
-            tokens,
-            length,
-            perm,
-            anchored=anchored,
-            closed=closed,
-            eos_id=eos_id,
-        )
-        return log_p - permutations.plackett_luce_log_prob(
-            order_logits, perm, to_insert
-        )
-
-    # Not a map over keys: under `vmap` the key-reuse check of jax mistakes that for
-    # a reuse.
-    return jax.lax.map(log_weight, jnp.arange(num_samples))
-
-
-def importance_weighted_bound(
-    key: chex.PRNGKey,
-    policy,
-    order_logits: chex.Array,
-    tokens: chex.Array,
-    length: chex.Numeric,
-    *,
-    num_samples: int,
-    anchored: chex.Array | None = None,
-    closed: chex.Array | None = None,
-    eos_id: int | None = None,
-) -> chex.Array:
-    """Importance-weighted lower bound of the log-likelihood.
-
-    Args: as of `log_weights`.
-
-    Returns:
-      float[], `log (1/K) sum_k p(x, perm_k) / q(perm_k | x)` in nats: the ELBO in
-      expectation for K = 1, rising to `log p(x)` with K.
-
-    Source: Burda et al., arXiv 1509.00519.
-    """
-    weights = log_weights(
-        key,
-        policy,
-        order_logits,
-        tokens,
-        length,
-        num_samples=num_samples,
-        anchored=anchored,
-        closed=closed,
-        eos_id=eos_id,
-    )
-    return estimators.log_mean_exp(weights)

@@ -26,8 +26,8 @@ class TransformerConfig:
       width: of the residual stream.
       mlp_ratio: hidden width of the MLP in units of `width`.
       dropout: rate in [0, 1); acts where a dropout key is given.
-      dtype: "float32" or "bfloat16", of the matrix products; parameters, norms'
-        statistics, softmax and logits stay float32.
+      dtype: "float32" or "bfloat16", of activations and matrix products; parameters,
+        norms' statistics, softmax and the heads' logits stay float32.
       remat: recompute each block in the backward pass to save memory.
       rope_base: base of the rotary frequencies.
       neighbours: adds a linear map of both neighbours to each token's embedding.

@@ -95,8 +95,9 @@ def score(
     edits = sequence_scores.levenshtein(*pair)
 
     def mean_of(values):
+        is_rate = np.asarray(values).dtype == bool
         values = np.asarray(values, np.float64)
-        return Score(values, np.ones_like(values))
+        return Score(values, np.ones_like(values), is_rate)
 
     return {
         "exact_match": mean_of(sequence_scores.exact_match(*pair)),

@@ -96,7 +96,7 @@ def restore_latest(
       The state in the saveable form and `meta`.
 
     Raises:
-      FileNotFoundError: there is no checkpoint.
+      InputError: there is no checkpoint.
       InputError: the checkpoint is of another model or optimiser, or none can be read.
     """
     parts = _parts(target)
@@ -135,13 +135,13 @@ def read_params(workdir: str | pathlib.Path) -> tuple[Any, dict[str, Any]]:
       checkpoint's `meta`, which holds "step".
 
     Raises:
-      FileNotFoundError: there is no checkpoint.
+      InputError: there is no checkpoint.
       InputError: none can be read.
     """
     device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     directory = pathlib.Path(workdir).absolute() / "checkpoints"
     if not directory.is_dir():
-        raise FileNotFoundError(f"There are no checkpoints in {directory}.")
+        raise InputError(f"There are no checkpoints in {directory}.")
     with open_manager(workdir, read_only=True) as manager:
 
         def read(step):
@@ -191,7 +191,7 @@ def _newest(manager: ocp.CheckpointManager, read: Callable[[int], Any]):
     """Returns `read(step)` of the newest readable step, and the damaged newer steps."""
     steps = sorted(manager.all_steps(), reverse=True)
     if not steps:
-        raise FileNotFoundError(f"There are no checkpoints in {manager.directory}.")
+        raise InputError(f"There are no checkpoints in {manager.directory}.")
     damaged = {}
     for step in steps:
         try:

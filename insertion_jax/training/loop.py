@@ -1,7 +1,6 @@
 """The training loop: chunks of steps, and what happens between them.
 
-Between two chunks the loop writes metrics, saves and evaluates, in this order, so that
-a checkpoint of step s implies the training metrics up to s. What it computes depends
+Between two chunks the loop writes metrics, saves and evaluates, in this order. What it computes depends
 on the configs and the seed alone: neither on the chunk nor (but for rounding) on the
 devices, nor on how often the run was stopped and started again.
 """

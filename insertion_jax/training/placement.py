@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from insertion_jax import types
 
@@ -212,9 +212,8 @@ def _sharded(devices, min_shard_size):
 
 def _mesh(devices):
     """A mesh of one axis over exactly these devices, in this order."""
-    return jax.make_mesh(
-        (len(devices),), (_AXIS,), axis_types=(AxisType.Auto,), devices=devices
-    )
+    # Not jax.make_mesh, which reorders devices by their topology, while pmap does not.
+    return Mesh(np.asarray(devices), (_AXIS,), axis_types=(AxisType.Auto,))
 
 
 def _check_batch_size(batch_size, num_devices):

@@ -77,6 +77,11 @@ class OptimizerConfig:
                 f"total_steps is {self.total_steps}, but the cosine schedule needs "
                 f"more steps than the {self.warmup_steps} of warmup_steps."
             )
+        for name in ("learning_rate", "warmup_steps", "weight_decay"):
+            if not getattr(self, name) >= 0:
+                raise types.InputError(
+                    f"{name} is {getattr(self, name)}, but must be at least 0."
+                )
         if not 0.0 <= self.ema_decay < 1.0:
             raise types.InputError(
                 f"ema_decay is {self.ema_decay}; allowed are 0 (no averaging) up to, "

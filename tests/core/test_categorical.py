@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tables
 
-from insertion_jax.core import actions, categorical
+from insertion_jax.core import categorical
 
 PROBS = np.array([0.125, 0.5, 0.0625, 0.25, 0.0625])
 
@@ -49,7 +49,7 @@ def test_nucleus_boundary_is_not_moved_by_rounding():
 
 
 def test_nucleus_never_keeps_nothing():
-    made = categorical.nucleus(jnp.asarray([0.0, actions.IMPOSSIBLE]), 1e-9)
+    made = categorical.nucleus(jnp.asarray([0.0, categorical.IMPOSSIBLE]), 1e-9)
     assert np.isfinite(made).tolist() == [True, False]
 
 
@@ -78,7 +78,7 @@ def test_greedy_takes_the_most_probable():
 
 @pytest.mark.parametrize("options", [{}, {"temperature": 1e-3}, {"temperature": 1e3}])
 def test_the_impossible_is_never_drawn(options):
-    log_probs = jnp.asarray([actions.IMPOSSIBLE, np.log(0.5), np.log(0.5)])
+    log_probs = jnp.asarray([categorical.IMPOSSIBLE, np.log(0.5), np.log(0.5)])
     counts = _counts(log_probs, **options)
     assert counts[0] == 0
     assert counts[1] > 0 and counts[2] > 0

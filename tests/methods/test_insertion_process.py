@@ -10,7 +10,7 @@ import pytest
 import tables
 from tables import CASES, Case
 
-from insertion_jax.core import estimators, exact, permutations
+from insertion_jax.core import estimators, exact, permutations, trajectories
 from insertion_jax.methods import insertion_process
 
 TABLES = tables.random_tables(2)
@@ -216,7 +216,7 @@ def _broken(mistake):
     def surrogate(policy, order_logits, tokens, length, perms, steps, **options):
         del options["learned"], options["entropy_weight"]
         anchored = options["anchored"]
-        missing = insertion_process.missing_positions(4, length, anchored)
+        missing = trajectories.missing_positions(4, length, anchored)
 
         def one(perm):
             inserted = permutations.inverse(perm) < steps[0]

@@ -160,12 +160,12 @@ def test_all_damaged(tmp_path):
 
 
 def test_nothing_there(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no checkpoints in .*checkpoints"):
+    with pytest.raises(ValueError, match="no checkpoints in .*checkpoints"):
         checkpoint.read_params(tmp_path)
     assert list(tmp_path.iterdir()) == []
     with (
         checkpoint.open_manager(tmp_path) as manager,
-        pytest.raises(FileNotFoundError, match="There are no checkpoints"),
+        pytest.raises(ValueError, match="There are no checkpoints"),
     ):
         checkpoint.restore_latest(manager, _target())
 
