@@ -53,10 +53,8 @@ def main(argv):
     """Runs one mode; see the flags."""
     if len(argv) > 1:
         raise InputError(f"Unexpected argument {argv[1]!r}; flags start with --.")
-    if _WORKDIR.value is None:
+    if not _WORKDIR.value:
         raise InputError("--workdir is missing: it names the directory of the run.")
-    if _DISTRIBUTED.value:
-        jax.distributed.initialize()
     if "://" in _WORKDIR.value:
         raise InputError(
             f"--workdir is {_WORKDIR.value!r}; it must be a folder, such as a mounted one."
@@ -72,6 +70,8 @@ def main(argv):
                 "--config is missing: training needs one, such as "
                 "--config=configs/star_graphs.py:tier=tiny."
             )
+        if _DISTRIBUTED.value:
+            jax.distributed.initialize()
         modes.train(_CONFIG.value, workdir)
         return
     options = {

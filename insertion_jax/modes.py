@@ -48,7 +48,11 @@ def train(config: ConfigDict, workdir: pathlib.Path) -> None:
     )
     train_examples = task.load("train")
     data.check_size(len(train_examples.length), loop_config.batch_size)
-    examples.check(train_examples, len(task.vocabulary))
+    examples.check(
+        train_examples,
+        len(task.vocabulary),
+        ends_with_eos=config.method.get("termination") == "eos",
+    )
     _check_init(method, optimizer_config, train_examples)
     runs.claim(workdir, config)
 

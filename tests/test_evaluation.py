@@ -10,9 +10,9 @@ from insertion_jax import evaluation
 from insertion_jax.types import Score
 
 
-def mean_of(values):
+def mean_of(values, **more):
     values = np.asarray(values, np.float64)
-    return Score(values, np.ones_like(values))
+    return Score(values, np.ones_like(values), **more)
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ def mean_of(values):
 )
 def test_rates_have_wilsons_interval(successes, trials):
     expected = scipy.stats.binomtest(successes, trials).proportion_ci(method="wilson")
-    found = evaluation.estimate(mean_of(np.arange(trials) < successes))
+    found = evaluation.estimate(mean_of(np.arange(trials) < successes, is_rate=True))
     np.testing.assert_allclose(
         found[1:3], (expected.low, expected.high), rtol=1e-12, atol=1e-15
     )
@@ -29,8 +29,16 @@ def test_rates_have_wilsons_interval(successes, trials):
     assert 0 <= found.low <= found.value <= found.high <= 1
 
 
-def test_means_have_the_normal_interval():
-    values = np.random.default_rng(0).gamma(2.0, size=50)
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.random.default_rng(0).gamma(2.0, size=50),
+        # Lengths, say, which happen to be 0 and 1: the kind of the interval does not
+        # depend on the data.
+        np.arange(50) < 30,
+    ],
+)
+def test_means_have_the_normal_interval(values):
     found = evaluation.estimate(mean_of(values))
     error = scipy.stats.sem(values)
     expected = scipy.stats.norm.interval(0.95, loc=values.mean(), scale=error)

@@ -220,8 +220,14 @@ def test_a_broken_config_file_keeps_its_traceback(call, tmp_path):
 
 @pytest.mark.parametrize("mode", modes.MODES)
 def test_workdir_is_missing(refusal, mode):
-    text = refusal(f"--mode={mode}", SMOKE)
-    assert text == "--workdir is missing: it names the directory of the run."
+    for workdir in ([], ["--workdir="]):
+        text = refusal(f"--mode={mode}", SMOKE, *workdir)
+        assert text == "--workdir is missing: it names the directory of the run."
+
+
+def test_workdir_is_an_address(refusal):
+    text = refusal("--workdir=gs://bucket/run", SMOKE)
+    assert_matches("--workdir is 'gs://bucket/run'; it must be a folder", text)
 
 
 def test_workdir_is_a_file(refusal, tmp_path):
@@ -270,6 +276,22 @@ class TestModesThatNeedARun:
     def test_an_option_out_of_range(self, refusal, untrained, mode, flag, sentence):
         text = refusal(f"--mode={mode}", f"--workdir={untrained}", flag)
         assert_matches(sentence, text)
+
+
+@pytest.mark.parametrize("mode", ["evaluate", "sample"])
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["--distributed"], "--distributed is for --mode=train"),
+        (
+            ["--greedy", "--top_p=0.5"],
+            "--greedy goes without --temperature and --top_p",
+        ),
+    ],
+)
+def test_flags_that_exclude_one_another(refusal, untrained, mode, flags, sentence):
+    text = refusal(f"--mode={mode}", f"--workdir={untrained}", *flags)
+    assert_matches(sentence, text)
 
 
 @pytest.mark.parametrize(

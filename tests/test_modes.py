@@ -121,8 +121,8 @@ def test_evaluating_again_gives_the_same(workdir, evaluated):
 def test_another_option_adds_an_entry_and_the_batch_size_changes_nothing(
     workdir, evaluated
 ):
-    options = {"greedy": False, "temperature": 0.5}
-    results = evaluate(workdir, options)
+    # The config says greedy; a temperature says otherwise.
+    results = evaluate(workdir, {"temperature": 0.5})
     entry = results.pop("test, temperature 0.5, top_p 1")
     assert list(results) == list(evaluated[0])
 
@@ -134,7 +134,7 @@ def test_another_option_adds_an_entry_and_the_batch_size_changes_nothing(
         num_examples=config().evaluate.num_examples,
         num_bounds=config().evaluate.num_bounds,
         batch_size=3,
-        options=sampling.SamplingOptions(**options),
+        options=sampling.SamplingOptions(temperature=0.5),
     )
     params, _ = checkpoint.read_params(workdir)
     again = measure(params)
@@ -172,7 +172,7 @@ def test_sampling_for_a_split(workdir, capsys):
     assert len(lines) == 6
     for row, line in enumerate(lines):
         target = task.format(targets.tokens[row], targets.length[row])
-        assert line["target"] == target
+        assert (line["index"], line["target"]) == (row, target)
         count = len(line["insertion_steps"])
         assert sorted(line["insertion_steps"]) == list(range(count))
         assert line["length"] == count
@@ -197,7 +197,7 @@ def test_sampling_for_a_prompt(workdir):
     lines = sample(workdir, num_samples=3, prompt=PROMPT, greedy=False)
     assert len(lines) == 3
     for line in lines:
-        assert set(line) == {"sample", "target", "stopped", "insertion_steps"}
+        assert set(line) == {"index", "sample", "target", "stopped", "insertion_steps"}
         assert line["target"] is None
     # Each sample has its own key.
     assert len({line["sample"] for line in lines}) > 1

@@ -62,9 +62,9 @@ def draw(
     Args:
       key: typed PRNG key; unused if greedy.
       log_probs: float[N], normalised.
-      temperature: > 0; log-probabilities are divided by it.
-      top_p: nucleus, taken after the temperature; 1 keeps everything.
-      greedy: take the most probable outcome instead.
+      temperature: > 0, static; log-probabilities are divided by it.
+      top_p: nucleus, static, taken after the temperature; 1 keeps everything.
+      greedy: static; take the most probable outcome instead.
 
     Returns:
       int32[].

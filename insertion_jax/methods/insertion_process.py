@@ -17,7 +17,8 @@ Given the set S inserted so far, the sum over the *next* position is closed-form
 so that ELBO = (L + 1) E_{t ~ U{0..L}} E_{S_t ~ q} F(S_t). One training step draws t
 and two or more orders; the posterior learns from F's own gradient and from a
 score-function term with a leave-one-out baseline, which lowers the variance most
-where all orders share t. Anchored positions are never inserted: then L counts the missing ones.
+where all orders share t. Anchored positions are never inserted: then L counts the
+missing ones.
 
 A policy is any `Canvas -> InsertionLogits`. Orders of other kinds are laws with
 constant logits (`fixed_order_logits`): zeros give the uniform order (AO-IP).

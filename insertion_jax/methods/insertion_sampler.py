@@ -29,9 +29,9 @@ def sample(
       policy: `Canvas -> InsertionLogits`.
       canvas: what stands at the start; empty, or the anchored tokens.
       max_length: the canvas is full at this length; at most L.
-      temperature: > 0, of both draws, location and content.
-      top_p: nucleus of both draws, in (0, 1].
-      greedy: take the most probable location, then its most probable token.
+      temperature: > 0, static, of both draws, location and content.
+      top_p: nucleus of both draws, in (0, 1], static.
+      greedy: static; take the most probable location, then its most probable token.
       closed: bool[L + 1], closed gaps.
       eos_id: the EOS token; None for policy termination.
 

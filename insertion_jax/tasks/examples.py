@@ -37,12 +37,13 @@ def pad(
     return tokens, mask
 
 
-def check(examples: Batch, vocab_size: int) -> None:
+def check(examples: Batch, vocab_size: int, *, ends_with_eos: bool = False) -> None:
     """Checks what training relies on and what no shape can say.
 
     Args:
       examples: N rows.
       vocab_size: V.
+      ends_with_eos: an EOS token has to go into the last gap.
 
     Raises:
       InputError: names the first row with a token outside the vocabulary, a length
@@ -77,6 +78,12 @@ def check(examples: Batch, vocab_size: int) -> None:
             f"{examples.length[row]}"
         ),
     )
+    if ends_with_eos:
+        last_gap = examples.anchored.sum(axis=1)[:, None]
+        _refuse(
+            np.take_along_axis(examples.closed, last_gap, axis=1)[:, 0],
+            lambda row: "has a closed last gap, where EOS termination has to write EOS",
+        )
     gap = np.cumsum(examples.anchored, axis=1) - examples.anchored
     closed = np.take_along_axis(examples.closed, gap, axis=1)
     shut = inside & ~examples.anchored & closed

@@ -29,7 +29,8 @@ class LoopConfig:
     """How long to train and what to do how often. Periods are in steps.
 
     Attributes:
-      num_steps: at which the run ends; a checkpoint and an evaluation are made there.
+      num_steps: at which the run ends; a checkpoint and then an evaluation are made
+        there. An evaluation that a stop cuts off is not made up for.
       batch_size: over all devices of all processes.
       chunk: how many steps run between two looks from the host; it divides
         `num_steps` and every period.

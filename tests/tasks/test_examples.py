@@ -75,6 +75,15 @@ def test_check_lets_no_rows_pass():
     examples.check(Batch(*(x[:0] for x in two_rows())), VOCAB)
 
 
+def test_check_needs_an_open_last_gap_for_eos():
+    batch = changed("closed", (1, 1), True)._replace(length=np.array([2, 2], np.int32))
+    examples.check(batch, VOCAB)
+    with pytest.raises(InputError, match="Example 1 has a closed last gap"):
+        examples.check(batch, VOCAB, ends_with_eos=True)
+    # Gap 2 lies behind an anchor that is not there.
+    examples.check(changed("closed", (1, 2), True), VOCAB, ends_with_eos=True)
+
+
 @pytest.mark.parametrize(
     ("batch", "complaint"),
     [
