@@ -23,6 +23,6 @@ prepare ""
 workdir=${workdir:-$root/runs/quickstart}
 
 "$python" -m insertion_jax.main --mode=train --workdir="$workdir" \
-    --config=configs/star_graphs.py:tier=tiny "$@"
+    --config=configs/star_graphs.py:tier=easy "$@"
 "$python" -m insertion_jax.main --mode=evaluate --workdir="$workdir"
 "$python" -m insertion_jax.main --mode=sample --workdir="$workdir"
