@@ -58,6 +58,14 @@ def reference():
     return _run(placement.make("pmap", devices=jax.devices()[:1]))
 
 
+@pytest.mark.parametrize("name", placement.NAMES)
+def test_devices_may_come_in_any_order(reference, name):
+    """As on TPUs, where the order by topology is not the order by number."""
+    devices = [jax.devices()[i] for i in (0, 1, 3, 2)]
+    now, _ = _run(placement.make(name, devices=devices))
+    assert _difference(now.params, reference[0].params) < 1e-6
+
+
 @pytest.mark.parametrize(
     ("name", "fsdp", "num_devices"),
     [
