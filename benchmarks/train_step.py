@@ -11,16 +11,16 @@ a table and a line of JSON:
     step_gflop       floating-point operations of one step, as the compiler counts them
     step_gflops      their rate
     share            step_gflops / matmul_gflops, the median of the turns
+    step_megabytes   peak of temporary memory of one step
     data_wait_share  share of the time spent waiting for the next batches
 """
 
 import json
-import platform
 import statistics
 import time
 
 import jax
-import jax.numpy as jnp
+import measure
 import numpy as np
 from absl import app, flags
 from ml_collections import config_flags
@@ -30,7 +30,6 @@ from insertion_jax.training import data, state
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "What to train.")
 _TURNS = flags.DEFINE_integer("turns", 7, "Chunks to time.", lower_bound=1)
-_MATMUL_SIZE = 1024
 
 
 def main(argv):
@@ -62,13 +61,13 @@ def main(argv):
     )
     batches = place.put_chunk(next(chunks))
     batch = jax.tree.map(lambda x: x[: loop.batch_size], examples)
-    step_flop = flop_of_step(train_step, current, batch)
+    _, step_flop, step_memory = measure.compile(train_step, current, batch)
     current, metrics = train_chunk(current, batches)  # compiles
     place.fetch(metrics)
 
     rates, matmul_rates, seconds, waited = [], [], [], []
     for _ in range(_TURNS.value):
-        rate = matmul_flops_per_second(config.network.dtype)
+        rate = measure.matmul_flops_per_second(config.network.dtype)
         matmul_rates.append(rate * place.num_devices)
         waited_before = chunks.seconds_waited
         start = time.perf_counter()
@@ -92,9 +91,8 @@ def main(argv):
             rate / matmul for rate, matmul in zip(rates, matmul_rates, strict=True)
         ),
         "data_wait_share": sum(waited) / sum(seconds),
-        "devices": [str(device) for device in jax.devices()],
-        "jax": jax.__version__,
-        "python": platform.python_version(),
+        "step_megabytes": step_memory / 1e6,
+        **measure.machine(),
     }
     for name, value in result.items():
         print(
@@ -103,25 +101,6 @@ def main(argv):
             else f"{name:18} {value}"
         )
     print(json.dumps(result))
-
-
-def flop_of_step(train_step, current, batch):
-    """Floating-point operations of one step, as the compiler counts them."""
-    compiled = jax.jit(train_step).lower(current, batch).compile()
-    return compiled.cost_analysis()["flops"]
-
-
-def matmul_flops_per_second(dtype):
-    """Rate of the best of some square matrix products."""
-    x = jnp.ones((_MATMUL_SIZE, _MATMUL_SIZE), dtype)
-    product = jax.jit(jnp.matmul)
-    product(x, x).block_until_ready()
-    seconds = []
-    for _ in range(10):
-        start = time.perf_counter()
-        product(x, x).block_until_ready()
-        seconds.append(time.perf_counter() - start)
-    return 2 * _MATMUL_SIZE**3 / min(seconds)
 
 
 if __name__ == "__main__":

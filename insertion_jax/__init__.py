@@ -4,8 +4,14 @@ The pure functions and structs named here are the public interface; each is docu
 in its module.
 """
 
+from insertion_jax.core import event_times as event_times
 from insertion_jax.core import exact as exact
+from insertion_jax.core import schedules as schedules
 from insertion_jax.core.estimators import leave_one_out as leave_one_out
+from insertion_jax.core.estimators import poisson_divergence as poisson_divergence
+from insertion_jax.core.noising import Noised as Noised
+from insertion_jax.core.noising import gap_sums as gap_sums
+from insertion_jax.core.noising import noise as noise
 from insertion_jax.core.permutations import inverse as inverse
 from insertion_jax.core.permutations import plackett_luce as plackett_luce
 from insertion_jax.core.permutations import (

@@ -11,15 +11,15 @@ import inspect
 from ml_collections import ConfigDict
 
 from insertion_jax.methods import insertion_method
-from insertion_jax.networks import canvas, order
+from insertion_jax.networks import canvas, order, trajectory
 from insertion_jax.networks.transformer import TransformerConfig
-from insertion_jax.tasks import star_graphs
+from insertion_jax.tasks import mazes, star_graphs
 from insertion_jax.training import placement
 from insertion_jax.training.loop import LoopConfig
 from insertion_jax.training.state import OptimizerConfig
 from insertion_jax.types import InputError, Method, Task
 
-_TASKS = {"star_graphs": star_graphs.make}
+_TASKS = {"mazes": mazes.make, "star_graphs": star_graphs.make}
 
 
 def task(config: ConfigDict) -> Task:
@@ -71,13 +71,25 @@ def _insertion_process(config, section, of_task):
     settings = _call("method", insertion_method.InsertionConfig, section)
     vocab_size = len(of_task.vocabulary)
     network = _section(config, "network")
+    kind = network.pop("kind", "canvas")
+    emits_eos = settings.termination == "eos"
     prompt_sees_canvas = network.pop("prompt_sees_canvas", False)
-    policy = canvas.make(
-        _call("network", TransformerConfig, network),
-        vocab_size,
-        emits_eos=settings.termination == "eos",
-        prompt_sees_canvas=prompt_sees_canvas,
-    )
+    make = _choice("network.kind", kind, {"canvas": canvas, "trajectory": trajectory})
+    trunk = _call("network", TransformerConfig, network)
+    if kind == "trajectory":
+        if prompt_sees_canvas:
+            raise InputError(
+                "network.prompt_sees_canvas is True, but a trajectory network encodes "
+                "the prompt once; it must be False."
+            )
+        policy = make.make(trunk, vocab_size, emits_eos=emits_eos)
+    else:
+        policy = make.make(
+            trunk,
+            vocab_size,
+            emits_eos=emits_eos,
+            prompt_sees_canvas=prompt_sees_canvas,
+        )
     posterior = None
     if settings.order == "learned":
         order_network = _section(config, "order_network")

@@ -20,7 +20,7 @@ class Estimate(NamedTuple):
       value: the mean, or ratio of sums.
       low: Wilson's lower end for rates of yes and no, else the normal one.
       high: the upper end.
-      num_examples: N.
+      num_examples: N; of a rate, those to which it applies.
     """
 
     value: float
@@ -45,6 +45,7 @@ def estimate(score: Score) -> Estimate:
         return Estimate(math.nan, math.nan, math.nan, num)
     value = total.sum() / count.sum()
     if score.is_rate:
+        num = int(count.sum())
         low, high = wilson(total.sum(), num)
     else:
         residual = (total - value * count) / count.mean()

@@ -155,7 +155,7 @@ def write(
     *,
     num_pictures: int,
 ) -> list[pathlib.Path]:
-    """Writes samples as `samples.jsonl`, `meta.json` and `samples.png`.
+    """Writes samples as `samples.jsonl`, `meta.json` and pictures.
 
     Args:
       folder: made if missing; earlier files of these names are replaced.
@@ -199,4 +199,9 @@ def write(
             (examples, samples.tokens, samples.length, steps),
         )
         task.draw(*shown, paths[-1])
+        for name, picture in task.more_pictures.items():
+            path = folder / name
+            path.unlink(missing_ok=True)
+            if picture(examples, samples.tokens, samples.length, steps, path):
+                paths.append(path)
     return paths

@@ -6,9 +6,11 @@ A canvas of `n` tokens has `n + 1` slots; slot `k` is the gap before its token
 `k`, slot `n` the gap after the last one. Log-probabilities are in nats.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from jax.typing import ArrayLike
 
@@ -53,6 +55,53 @@ class InsertionLogits(NamedTuple):
     slot: ArrayLike
     stop: ArrayLike
     token: ArrayLike
+
+
+class TrajectoryPolicy(NamedTuple):
+    """A policy that reads the order of insertion so far, not the canvas alone.
+
+    Each token is computed once, when it is inserted, so that one pass over a
+    permutation serves its L + 1 canvases (`encode`, then `read` step by step), and
+    a sampler with a cache pays for one token an insertion (`begin`, `look`,
+    `advance`). Called as a function, `policy(tokens, length, perm)`, it gives the
+    logits of every step with a leading axis of L + 1.
+
+    Attributes:
+      encode: `(tokens, length, perm, anchored=None, key=None) -> states`, any
+        pytree; the key is for dropout.
+      read: `(states, step) -> InsertionLogits` of the canvas that holds the
+        anchored tokens and `perm[:step]`; reads nothing of what comes later.
+      begin: `(canvas) -> cache` for the tokens that stand at the start; None for
+        policies that are not sampled from.
+      look: `(cache) -> (slot[L + 1], stop, content)`, logits of the present canvas,
+        with `content(slot) -> token[V]` those of one slot.
+      advance: `(cache, slot, token) -> cache` with that token inserted.
+    """
+
+    encode: Callable[..., Any]
+    read: Callable[..., InsertionLogits]
+    begin: Callable[..., Any] | None = None
+    look: Callable[..., Any] | None = None
+    advance: Callable[..., Any] | None = None
+
+    def __call__(self, tokens, length, perm, anchored=None):
+        """`InsertionLogits` of every step, each with a leading axis of L + 1."""
+        states = self.encode(tokens, length, perm, anchored)
+        steps = np.arange(tokens.shape[0] + 1)
+        return jax.vmap(self.read, (None, 0))(states, steps)
+
+    @classmethod
+    def of(cls, function):
+        """Wraps `(tokens, length, perm) -> InsertionLogits` of every step [L + 1, ...]."""
+
+        def encode(tokens, length, perm, anchored=None, key=None):
+            del anchored, key
+            return function(tokens, length, perm)
+
+        def read(states, step):
+            return jax.tree.map(lambda x: x[step], states)
+
+        return cls(encode, read)
 
 
 class Batch(NamedTuple):
@@ -136,7 +185,8 @@ class Score(NamedTuple):
     Attributes:
       total: float64[N].
       count: float64[N]; ones for a plain mean.
-      is_rate: whether each total is a yes (1) or a no (0), of count 1.
+      is_rate: whether each total is a yes (1) or a no (0), of count 1, or of count 0
+        where the question does not arise.
     """
 
     total: np.ndarray
@@ -156,12 +206,15 @@ class Task(NamedTuple):
         "train", "validation" and "test"; `index` counts from 0.
       score: `(examples, tokens[N, L], length[N], stopped[N]) -> dict` from the
         metric's name to a `Score`; the first entry is the headline metric.
-      parse_prompt: `(text) -> Batch` of one row with an empty target, from what a
-        person types; raises InputError that says what is wrong.
+      parse_prompt: `(text) -> Batch` of one row from what a person types, with an
+        empty target, or an answer where one can be computed; raises InputError that
+        says what is wrong.
       format: `(tokens[L], length) -> str`, a generated sequence as text.
       draw: `(examples, tokens[N, L], length[N], step[N, L], path) -> None` writes a
         picture of N generated sequences side by side, `step[n, i]` being the step at
         which token i came.
+      more_pictures: by file name, others of the same arguments, which return whether
+        there was something to draw.
     """
 
     name: str
@@ -173,3 +226,4 @@ class Task(NamedTuple):
     parse_prompt: Callable[[str], Batch]
     format: Callable[..., str]
     draw: Callable[..., None]
+    more_pictures: Mapping[str, Callable[..., bool]] = MappingProxyType({})

@@ -56,27 +56,69 @@ def action_log_probs(
       slot which its EOS token has, and EOS has probability 0 at other slots.
     """
     size = canvas.tokens.shape[0]
-    chex.assert_shape(logits.slot, (size + 1,))
     chex.assert_shape(logits.token, (size + 1, None))
-    slot, token = categorical.widen(logits.slot), categorical.widen(logits.token)
+    log_slot, log_stop = location_log_probs(
+        logits.slot, logits.stop, canvas, closed, eos_id
+    )
+    is_last = jnp.arange(size + 1) == canvas.length
+    log_token = content_log_probs(logits.token, is_last[:, None], eos_id)
+    if eos_id is not None:
+        log_stop = log_slot[canvas.length] + log_token[canvas.length, eos_id]
+    return ActionLogProbs(log_slot, log_stop, log_token)
+
+
+def location_log_probs(
+    slot: chex.Array,
+    stop: chex.Numeric,
+    canvas: Canvas,
+    closed: chex.Array | None = None,
+    eos_id: int | None = None,
+) -> tuple[chex.Array, chex.Array]:
+    """Normalises over the open slots and, under policy termination, stopping.
+
+    Args:
+      slot: float[L + 1], logits.
+      stop: float[], logit; unused under EOS termination.
+      canvas: n tokens of at most L.
+      closed: bool[L + 1], closed gaps; None for none.
+      eos_id: the EOS token; None for policy termination.
+
+    Returns:
+      `(slot, stop)`, float[L + 1] and float[]; stopping as a location is
+      `categorical.IMPOSSIBLE` under EOS termination.
+    """
+    chex.assert_shape(slot, (canvas.tokens.shape[0] + 1,))
+    slot = categorical.widen(slot)
     slot = jnp.where(
         trajectories.open_slots(canvas, closed), slot, categorical.IMPOSSIBLE
     )
-    if eos_id is None:
-        stop = jnp.asarray(logits.stop, slot.dtype)
-        outcomes = jax.nn.log_softmax(jnp.append(slot, stop))
-        log_slot, log_stop = outcomes[:-1], outcomes[-1]
-        log_token = jax.nn.log_softmax(token)
-    else:
-        is_last = jnp.arange(size + 1) == canvas.length
-        is_eos = jnp.arange(token.shape[1]) == eos_id
-        misplaced = is_eos[None, :] & ~is_last[:, None]
-        log_token = jax.nn.log_softmax(
-            jnp.where(misplaced, categorical.IMPOSSIBLE, token)
+    if eos_id is not None:
+        return jax.nn.log_softmax(slot), jnp.full(
+            (), categorical.IMPOSSIBLE, slot.dtype
         )
-        log_slot = jax.nn.log_softmax(slot)
-        log_stop = log_slot[canvas.length] + log_token[canvas.length, eos_id]
-    return ActionLogProbs(log_slot, log_stop, log_token)
+    outcomes = jax.nn.log_softmax(jnp.append(slot, jnp.asarray(stop, slot.dtype)))
+    return outcomes[:-1], outcomes[-1]
+
+
+def content_log_probs(
+    token: chex.Array, is_last: chex.Numeric, eos_id: int | None = None
+) -> chex.Array:
+    """Normalises over the tokens that a slot may take.
+
+    Args:
+      token: float[..., V], logits.
+      is_last: bool[..., 1] or bool[], whether the slot is the last one, where alone
+        EOS may stand.
+      eos_id: the EOS token; None for policy termination.
+
+    Returns:
+      float[..., V].
+    """
+    token = categorical.widen(token)
+    if eos_id is not None:
+        misplaced = (jnp.arange(token.shape[-1]) == eos_id) & ~is_last
+        token = jnp.where(misplaced, categorical.IMPOSSIBLE, token)
+    return jax.nn.log_softmax(token)
 
 
 def insertion_log_probs(

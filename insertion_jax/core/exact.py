@@ -12,17 +12,28 @@ with F(S), the expected value of one step, log p(stop | x) on the complete set a
 
     F(S)     = sum_{j not in S} q(j | S) * (log p(insert j | S) - log q(j | S))
 
-elsewhere. Use float64 where it is enabled (`jax_enable_x64`).
+elsewhere. A `TrajectoryPolicy` sees the order too: its sums run over all orders. Use
+float64 where it is enabled (`jax_enable_x64`).
 """
+
+import itertools
 
 import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from insertion_jax.core import actions, categorical, trajectories
+from insertion_jax.core import (
+    actions,
+    categorical,
+    permutations,
+    policies,
+    trajectories,
+)
+from insertion_jax.types import TrajectoryPolicy
 
 _MAX_LENGTH = 10
+_MAX_LENGTH_OF_ORDERS = 7
 
 
 def log_likelihood(
@@ -37,8 +48,9 @@ def log_likelihood(
     """Exact log-probability of a sequence, summed over all insertion orders.
 
     Args:
-      policy: `Canvas -> InsertionLogits`.
-      tokens: int[L], L at most 10 (time and memory grow as 2^L).
+      policy: `Canvas -> InsertionLogits` or a `TrajectoryPolicy`.
+      tokens: int[L], L at most 10 (time and memory grow as 2^L); at most 7 for a
+        `TrajectoryPolicy` (L!).
       length: int[].
       anchored: bool[L]; with anchored tokens the result is the joint probability
         of the sequence and the places of its anchors.
@@ -49,8 +61,11 @@ def log_likelihood(
       float[], nats.
 
     Raises:
-      ValueError: if L is more than 10.
+      ValueError: if L is larger than that.
     """
+    if isinstance(policy, TrajectoryPolicy):
+        _, joint = _over_orders(policy, tokens, length, anchored, closed, eos_id)
+        return jax.nn.logsumexp(joint)
     subsets, legal, insert, stop = _table(
         policy, tokens, length, anchored, closed, eos_id
     )
@@ -71,9 +86,9 @@ def elbo(
     """Exact evidence lower bound under a Plackett-Luce posterior.
 
     Args:
-      policy: `Canvas -> InsertionLogits`.
+      policy: `Canvas -> InsertionLogits` or a `TrajectoryPolicy`.
       order_logits: float[L], logits of the posterior over orders.
-      tokens: int[L], L at most 10.
+      tokens: int[L], L at most 10; at most 7 for a `TrajectoryPolicy`.
       length: int[].
       anchored: bool[L].
       closed: bool[L + 1], closed gaps.
@@ -83,8 +98,17 @@ def elbo(
       float[], nats; at most `log_likelihood`.
 
     Raises:
-      ValueError: if L is more than 10.
+      ValueError: if L is larger than that.
     """
+    if isinstance(policy, TrajectoryPolicy):
+        perms, joint = _over_orders(policy, tokens, length, anchored, closed, eos_id)
+        missing = trajectories.missing_positions(tokens.shape[0], length, anchored)
+        log_q = jax.vmap(permutations.plackett_luce_log_prob, (None, 0, None))(
+            order_logits, perms, missing
+        )
+        legal = joint > 0.5 * categorical.IMPOSSIBLE
+        weight = jnp.where(legal, jnp.exp(log_q), 0.0)
+        return jnp.sum(weight * jnp.where(legal, joint - log_q, 0.0))
     subsets, legal, insert, stop = _table(
         policy, tokens, length, anchored, closed, eos_id
     )
@@ -123,6 +147,44 @@ def _table(policy, tokens, length, anchored, closed, eos_id):
 
     insert, stop = jax.vmap(one)(subsets)
     return subsets, legal, insert, stop
+
+
+def _over_orders(policy, tokens, length, anchored, closed, eos_id):
+    """All orders, int[L!, L], and `log p(x, perm)`; impossible for those not legal."""
+    chex.assert_rank(tokens, 1)
+    size = tokens.shape[0]
+    if size > _MAX_LENGTH_OF_ORDERS:
+        raise ValueError(
+            f"Enumeration of a trajectory policy's orders is for at most "
+            f"{_MAX_LENGTH_OF_ORDERS} positions, got {size}."
+        )
+    perms = jnp.asarray([*itertools.permutations(range(size))], jnp.int32)
+    missing = trajectories.missing_positions(size, length, anchored)
+    count = missing.sum()
+    steps = jnp.arange(size + 1)
+
+    def one(perm):
+        read = policies.reader(
+            policy,
+            tokens,
+            length,
+            perm,
+            anchored=anchored,
+            closed=closed,
+            eos_id=eos_id,
+        )
+        log_probs = jax.vmap(read)(jnp.minimum(steps, count))
+        picked = jnp.take_along_axis(
+            log_probs.slot[:-1] + log_probs.token[:-1], perm[:, None], axis=1
+        )[:, 0]
+        inserted = jnp.sum(jnp.where(steps[:-1] < count, picked, 0.0))
+        # Missing positions first, and all others in increasing order.
+        rest = jnp.where(missing[perm], -1, perm)
+        legal = jnp.all(rest[1:] >= rest[:-1])
+        joint = inserted + log_probs.stop[-1]
+        return jnp.where(legal, joint, categorical.IMPOSSIBLE)
+
+    return perms, jax.lax.map(one, perms, batch_size=128)
 
 
 def _accumulate(subsets, legal, log_step, anchored, size):

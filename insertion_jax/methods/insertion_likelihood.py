@@ -10,7 +10,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from insertion_jax.core import actions, estimators, permutations, trajectories
+from insertion_jax.core import estimators, permutations, policies, trajectories
 
 # Bounds the memory of scoring a trajectory of hundreds of steps.
 _CANVASES_AT_ONCE = 32
@@ -29,7 +29,8 @@ def trajectory_log_prob(
     """Log-probability of writing a sequence in a given order, and of stopping then.
 
     Args:
-      policy: `Canvas -> InsertionLogits`; runs on L + 1 canvases, 32 at once.
+      policy: `Canvas -> InsertionLogits`, run on L + 1 canvases, 32 at once; or a
+        `TrajectoryPolicy`, run once.
       tokens: int[L].
       length: int[].
       perm: int[L], missing positions in order of insertion, then all others.
@@ -43,16 +44,21 @@ def trajectory_log_prob(
     """
     chex.assert_rank([tokens, perm], 1)
     size = tokens.shape[0]
-    required = jnp.zeros(size, bool) if anchored is None else anchored
     count = trajectories.missing_positions(size, length, anchored).sum()
+    read = policies.reader(
+        policy,
+        tokens,
+        length,
+        perm,
+        anchored=anchored,
+        closed=closed,
+        eos_id=eos_id,
+    )
 
     def log_prob_at(step):
-        included = required | trajectories.prefix_mask(perm, step)
-        canvas = trajectories.canvas_of(tokens, included, anchored=anchored)
-        log_probs = actions.action_log_probs(policy(canvas), canvas, closed, eos_id)
-        slot, token = actions.insertion_log_probs(log_probs, tokens, included)
+        log_probs = read(step)
         position = jnp.asarray(perm)[jnp.minimum(step, size - 1)]
-        inserted = slot[position] + token[position]
+        inserted = log_probs.slot[position] + log_probs.token[position]
         return jnp.where(
             step < count, inserted, jnp.where(step == count, log_probs.stop, 0.0)
         )
@@ -81,8 +87,8 @@ def log_weights(
 
     Args:
       key: typed PRNG key.
-      policy: `Canvas -> InsertionLogits`; runs on L + 1 canvases an order, orders
-        one after the other.
+      policy: `Canvas -> InsertionLogits` or a `TrajectoryPolicy`; orders run one
+        after the other.
       order_logits: float[L].
       tokens: int[L].
       length: int[].

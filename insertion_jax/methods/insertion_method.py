@@ -24,7 +24,8 @@ class InsertionConfig:
         inserted last at the last slot.
       num_samples: M, orders a step is evaluated on; the paper's 2 for a learned
         order.
-      num_steps: K, steps of each order; K x M canvases an example and update.
+      num_steps: K, steps of each order; K x M canvases an example and update. 0 for
+        every step, which a trajectory network gets from one pass an order.
       entropy_weight: extra weight of the posterior's entropy at the first update.
       entropy_anneal_steps: updates over which that weight falls linearly to 0; 0
         keeps it.
@@ -49,10 +50,10 @@ class InsertionConfig:
             raise InputError(
                 f"termination must be one of {TERMINATIONS}, got {self.termination!r}."
             )
-        for name in ("num_samples", "num_steps", "bound_samples"):
-            if getattr(self, name) < 1:
+        for name, least in (("num_samples", 1), ("num_steps", 0), ("bound_samples", 1)):
+            if getattr(self, name) < least:
                 raise InputError(
-                    f"{name} is {getattr(self, name)}, but must be at least 1."
+                    f"{name} is {getattr(self, name)}, but must be at least {least}."
                 )
         if self.order != "learned" and self.entropy_weight:
             raise InputError(
@@ -70,7 +71,8 @@ def make(policy: Network, order: Network | None, config: InsertionConfig) -> Met
     """Joins the networks to the objective.
 
     Args:
-      policy: `apply(params, prompt, prompt_mask, dropout_key)` is a policy.
+      policy: `apply(params, prompt, prompt_mask, dropout_key)` is a policy of either
+        kind.
       order: `apply(params, example, dropout_key)` gives the posterior's logits;
         None unless the order is learned.
       config: of the objective.
@@ -123,7 +125,7 @@ def make(policy: Network, order: Network | None, config: InsertionConfig) -> Met
             example.tokens,
             example.length,
             num_samples=config.num_samples,
-            num_steps=config.num_steps,
+            num_steps=config.num_steps or None,
             anchored=example.anchored,
             closed=example.closed,
             eos_id=eos_id,

@@ -20,8 +20,17 @@ score-function term with a leave-one-out baseline, which lowers the variance mos
 where all orders share t. Anchored positions are never inserted: then L counts the
 missing ones.
 
-A policy is any `Canvas -> InsertionLogits`. Orders of other kinds are laws with
-constant logits (`fixed_order_logits`): zeros give the uniform order (AO-IP).
+With a `TrajectoryPolicy` all L + 1 steps of an order cost one pass, and are taken
+all (`num_steps=None`): the average over t is exact then. Its score-function term
+
+    sum_t log q(S_t) (F(S_t) - F'(S_t))
+      = sum_k log q(perm_k | S_k) sum_{t > k} (F(S_t) - F'(S_t))
+
+weighs each pick by what comes after it, against the same of the other orders.
+
+A policy is any `Canvas -> InsertionLogits` or a `TrajectoryPolicy`. Orders of other
+kinds are laws with constant logits (`fixed_order_logits`): zeros give the uniform
+order (AO-IP).
 """
 
 from typing import NamedTuple
@@ -31,10 +40,10 @@ import jax
 import jax.numpy as jnp
 
 from insertion_jax.core import (
-    actions,
     categorical,
     estimators,
     permutations,
+    policies,
     trajectories,
 )
 from insertion_jax.methods import insertion_likelihood, insertion_sampler
@@ -107,34 +116,18 @@ def fixed_order_logits(order: str, size: int) -> chex.Array:
 
 
 def step_terms(
-    policy,
-    order_logits: chex.Array,
-    tokens: chex.Array,
-    included: chex.Array,
-    missing: chex.Array,
-    *,
-    anchored: chex.Array | None = None,
-    closed: chex.Array | None = None,
-    eos_id: int | None = None,
+    log_probs: policies.StepLogProbs, order_logits: chex.Array, missing: chex.Array
 ) -> StepTerms:
     """Closed-form value of one step, the terms of F(S) (Equation 8).
 
     Args:
-      policy: `Canvas -> InsertionLogits`.
+      log_probs: of the canvas that holds S.
       order_logits: float[L].
-      tokens: int[L], the complete sequence.
-      included: bool[L], positions on the canvas: anchored and inserted.
       missing: bool[L], positions still to be inserted.
-      anchored: bool[L].
-      closed: bool[L + 1], closed gaps.
-      eos_id: the EOS token; None for policy termination.
 
     Returns:
       `StepTerms`.
     """
-    canvas = trajectories.canvas_of(tokens, included, anchored=anchored)
-    log_probs = actions.action_log_probs(policy(canvas), canvas, closed, eos_id)
-    slot, token = actions.insertion_log_probs(log_probs, tokens, included)
     log_q = categorical.masked_log_softmax(order_logits, missing)
     next_position = jnp.where(missing, jnp.exp(log_q), 0.0)
 
@@ -142,7 +135,9 @@ def step_terms(
         return jnp.sum(next_position * jnp.where(missing, value, 0.0))
 
     stop = jnp.where(missing.any(), 0.0, log_probs.stop)
-    return StepTerms(expected(slot), expected(token), stop, expected(-log_q))
+    return StepTerms(
+        expected(log_probs.slot), expected(log_probs.token), stop, expected(-log_q)
+    )
 
 
 def surrogate_from_orders(
@@ -151,7 +146,7 @@ def surrogate_from_orders(
     tokens: chex.Array,
     length: chex.Numeric,
     perms: chex.Array,
-    num_inserted: chex.Array,
+    num_inserted: chex.Array | None,
     *,
     anchored: chex.Array | None = None,
     closed: chex.Array | None = None,
@@ -163,14 +158,14 @@ def surrogate_from_orders(
     """The surrogate of `elbo_surrogate` at given orders and steps.
 
     Args:
-      policy: `Canvas -> InsertionLogits`; with a `dropout_key`,
-        `(Canvas, key) -> InsertionLogits`.
+      policy: `Canvas -> InsertionLogits` or a `TrajectoryPolicy`; with a
+        `dropout_key`, the former is called as `policy(canvas, key)`.
       order_logits: float[L].
       tokens: int[L].
       length: int[].
       perms: int[M, L], draws from the posterior.
       num_inserted: int[K], the steps: draws from the uniform law on {0..m} with m
-        missing positions, shared by the M orders.
+        missing positions, shared by the M orders; None for all of {0..m}.
       anchored: bool[L].
       closed: bool[L + 1], closed gaps.
       eos_id: the EOS token; None for policy termination.
@@ -178,52 +173,60 @@ def surrogate_from_orders(
         score-function term and M may be 1.
       entropy_weight: adds this multiple of the posterior's entropy to the
         objective (not to `info.elbo`).
-      dropout_key: gives each of the K x M passes a key of its own.
+      dropout_key: gives each order's pass a key of its own (each of the K x M
+        passes of a canvas policy).
 
     Returns:
       `(surrogate, info)`, see `elbo_surrogate`.
     """
-    chex.assert_rank([tokens, order_logits, perms, num_inserted], [1, 1, 2, 1])
-    size, count = tokens.shape[0], num_inserted.shape[0]
-    required = jnp.zeros(size, bool) if anchored is None else anchored
+    chex.assert_rank([tokens, order_logits, perms], [1, 1, 2])
+    size, num_samples = tokens.shape[0], perms.shape[0]
     to_insert = trajectories.missing_positions(size, length, anchored)
+    scale = to_insert.sum() + 1
+    steps = jnp.arange(size + 1) if num_inserted is None else num_inserted
+    # Of all steps, those beyond the last one count for nothing; they stay legal.
+    real = steps < scale
+    steps = jnp.minimum(steps, scale - 1)
 
-    def step_of(perm, inserted, key):
-        included = required | trajectories.prefix_mask(perm, inserted)
-        log_q_prefix = permutations.plackett_luce_log_prob(
-            order_logits, perm, to_insert, inserted
-        )
-        terms = step_terms(
-            policy if key is None else lambda canvas: policy(canvas, key),
-            order_logits,
+    def along_order(perm, key):
+        read = policies.reader(
+            policy,
             tokens,
-            included,
-            to_insert & ~included,
+            length,
+            perm,
             anchored=anchored,
             closed=closed,
             eos_id=eos_id,
+            key=key,
         )
-        return terms, log_q_prefix
 
-    keys = None
-    if dropout_key is not None:
-        keys = jax.random.split(dropout_key, (count, perms.shape[0]))
+        def at_step(step):
+            missing = to_insert & ~trajectories.prefix_mask(perm, step)
+            log_q_prefix = permutations.plackett_luce_log_prob(
+                order_logits, perm, to_insert, step
+            )
+            return step_terms(read(step), order_logits, missing), log_q_prefix
+
+        return jax.vmap(at_step)(steps)
+
+    keys = None if dropout_key is None else jax.random.split(dropout_key, num_samples)
     key_axis = None if keys is None else 0
-    over_orders = jax.vmap(step_of, in_axes=(0, None, key_axis))
-    over_steps = jax.vmap(over_orders, in_axes=(None, 0, key_axis))
-    terms, log_q_prefix = over_steps(perms, num_inserted, keys)  # [K, M]
+    terms, log_q_prefix = jax.vmap(along_order, (0, key_axis), 1)(perms, keys)  # [K, M]
 
-    scale = to_insert.sum() + 1
+    def over_steps(values):
+        return jnp.sum(jnp.where(real, values, 0.0)) / jnp.sum(real)
+
     step_value = terms.slot + terms.token + terms.stop + terms.order_entropy
     objective = step_value + entropy_weight * terms.order_entropy
-    surrogate = jnp.mean(objective)
+    surrogate = over_steps(jnp.mean(objective, axis=1))
     variance = jnp.zeros(())
     if learned:
-        surrogate += jnp.mean(
-            jax.vmap(estimators.leave_one_out)(log_q_prefix, objective)
-        )
-        variance = jnp.mean(jnp.var(step_value, axis=1, ddof=1))
-    slot, token, stop, entropy = (scale * jnp.mean(term) for term in terms)
+        score = jax.vmap(estimators.leave_one_out)(log_q_prefix, objective)
+        surrogate += over_steps(score)
+        variance = over_steps(jnp.var(step_value, axis=1, ddof=1))
+    slot, token, stop, entropy = (
+        scale * over_steps(jnp.mean(term, axis=1)) for term in terms
+    )
     info = SurrogateInfo(
         slot + token + stop + entropy, slot, token, stop, entropy, variance
     )
@@ -238,7 +241,7 @@ def elbo_surrogate(
     length: chex.Numeric,
     *,
     num_samples: int = 2,
-    num_steps: int = 1,
+    num_steps: int | None = 1,
     anchored: chex.Array | None = None,
     closed: chex.Array | None = None,
     eos_id: int | None = None,
@@ -246,18 +249,19 @@ def elbo_surrogate(
     entropy_weight: chex.Numeric = 0.0,
     dropout_key: chex.PRNGKey | None = None,
 ) -> tuple[chex.Array, SurrogateInfo]:
-    """Estimates the ELBO and its gradient from a few canvases.
+    """Estimates the ELBO and its gradient from a few orders and some of their steps.
 
     Args:
       key: typed PRNG key.
-      policy: `Canvas -> InsertionLogits`; with a `dropout_key`,
-        `(Canvas, key) -> InsertionLogits`.
+      policy: `Canvas -> InsertionLogits` or a `TrajectoryPolicy`; with a
+        `dropout_key`, the former is called as `policy(canvas, key)`.
       order_logits: float[L], logits of the Plackett-Luce posterior over orders.
       tokens: int[L], right-padded.
       length: int[].
       num_samples: M, orders drawn; the paper's 2 and at least 2 if `learned`.
       num_steps: K, steps at which the orders are evaluated, K x M canvases in all.
-        One draw places them evenly, so each is uniform on {0..m}.
+        One draw places them evenly, so each is uniform on {0..m}. None for every
+        step, which a `TrajectoryPolicy` gets from one pass.
       anchored: bool[L], positions on the canvas from the start.
       closed: bool[L + 1], closed gaps.
       eos_id: the EOS token, for EOS termination; None for policy termination.
@@ -296,7 +300,9 @@ def elbo_surrogate(
         tokens,
         length,
         perms,
-        _spread_steps(key_step, to_insert.sum() + 1, num_steps),
+        None
+        if num_steps is None
+        else _spread_steps(key_step, to_insert.sum() + 1, num_steps),
         anchored=anchored,
         closed=closed,
         eos_id=eos_id,

@@ -27,7 +27,7 @@ from insertion_jax.types import (
 PROMPT, INSERTED, ANCHORED = range(3)
 
 # Specials are never content; finite, so that bfloat16 and gradients stay clean.
-_NEVER = -1e9
+NEVER = -1e9
 
 
 class CanvasNetwork(nn.Module):
@@ -112,7 +112,7 @@ class CanvasNetwork(nn.Module):
         return InsertionLogits(
             slot=self.location(slot_state)[:, 0],
             stop=self.stop(h[last].astype(jnp.float32))[0],
-            token=jnp.where(allowed, token, _NEVER),
+            token=jnp.where(allowed, token, NEVER),
         )
 
 

@@ -35,6 +35,8 @@ class TransformerConfig:
         before it does.
       prompt_positions: adds a learned vector to each place of the prompt, which
         rotary phases, being relative, do not tell apart.
+      embedding_scale: standard deviation of embeddings and prompt positions at the
+        start. The usual 0.02 is soon drowned by what the first block adds.
     """
 
     num_layers: int = 12
@@ -47,8 +49,13 @@ class TransformerConfig:
     rope_base: float = 10_000.0
     neighbours: bool = False
     prompt_positions: bool = False
+    embedding_scale: float = 0.02
 
     def __post_init__(self):
+        if not self.embedding_scale > 0:
+            raise InputError(
+                f"embedding_scale is {self.embedding_scale}, but must be positive."
+            )
         for name in ("num_layers", "num_heads", "width", "mlp_ratio"):
             if getattr(self, name) < 1:
                 raise InputError(
@@ -120,12 +127,48 @@ def attend(
     return jnp.einsum("hts,hsd->htd", weights, value)
 
 
-class Block(nn.Module):
-    """Attention and MLP, each behind a layer norm."""
+class Branches(nn.Module):
+    """What blocks share: norms, the way out of attention, the MLP."""
 
     config: TransformerConfig
 
-    @nn.compact
+    def setup(self):
+        c = self.config
+        norm = lambda: nn.LayerNorm(use_bias=False, dtype=c.dtype)
+        self.attention_norm, self.mlp_norm = norm(), norm()
+        self.out = self.dense(c.width)
+        hidden = c.mlp_ratio * c.width
+        self.gate, self.value = self.dense(hidden), self.dense(hidden)
+        self.down = self.dense(c.width)
+        self.dropout = nn.Dropout(c.dropout)
+
+    def dense(self, features):
+        """A linear map without bias."""
+        return nn.Dense(features, use_bias=False, dtype=self.config.dtype)
+
+    def split(self, h, count):
+        """float[T, count * width] -> float[count, heads, T, width / heads]."""
+        c = self.config
+        heads = h.reshape(h.shape[0], count, c.num_heads, c.width // c.num_heads)
+        return heads.transpose(1, 2, 0, 3)
+
+    def residuals(self, x, attended, deterministic):
+        """Adds both branches to x; `attended` is float[heads, T, width / heads]."""
+        h = self.out(attended.swapaxes(0, 1).reshape(x.shape))
+        x = x + self.dropout(h, deterministic=deterministic)
+        h = self.mlp_norm(x)
+        h = nn.silu(self.gate(h)) * self.value(h)
+        h = self.down(self.dropout(h, deterministic=deterministic))
+        return x + self.dropout(h, deterministic=deterministic)
+
+
+class Block(Branches):
+    """Attention and MLP, each behind a layer norm."""
+
+    def setup(self):
+        super().setup()
+        self.qkv = self.dense(3 * self.config.width)
+
     def __call__(self, x, positions, key_mask, context, deterministic):
         """Runs T tokens that see themselves and S tokens of context.
 
@@ -140,31 +183,16 @@ class Block(nn.Module):
         Returns:
           `(x, keys and values of the T tokens)`.
         """
-        c = self.config
-        dense = lambda features, name: nn.Dense(
-            features, use_bias=False, dtype=c.dtype, name=name
-        )
-        norm = lambda name: nn.LayerNorm(use_bias=False, dtype=c.dtype, name=name)
-        dropout = nn.Dropout(c.dropout, deterministic=deterministic)
-
-        h = dense(3 * c.width, "qkv")(norm("attention_norm")(x))
-        heads = h.reshape(h.shape[0], 3, c.num_heads, -1).transpose(1, 2, 0, 3)
-        query, key, value = heads
-        query = rotate(query, positions, c.rope_base)
-        own = (rotate(key, positions, c.rope_base), value)
+        base = self.config.rope_base
+        query, key, value = self.split(self.qkv(self.attention_norm(x)), 3)
+        own = (rotate(key, positions, base), value)
         seen = own
         if context is not None:
             seen = tuple(
                 jnp.concatenate(pair, axis=1) for pair in zip(context, own, strict=True)
             )
-        h = attend(query, *seen, key_mask)
-        x = x + dropout(dense(c.width, "out")(h.swapaxes(0, 1).reshape(x.shape)))
-
-        h = norm("mlp_norm")(x)
-        hidden = c.mlp_ratio * c.width
-        gate, value = dense(hidden, "gate")(h), dense(hidden, "value")(h)
-        h = dropout(nn.silu(gate) * value)
-        return x + dropout(dense(c.width, "down")(h)), own
+        attended = attend(rotate(query, positions, base), *seen, key_mask)
+        return self.residuals(x, attended, deterministic), own
 
 
 class Trunk(nn.Module):
@@ -211,7 +239,7 @@ class Embedding(nn.Module):
 
     def setup(self):
         c = self.config
-        init = nn.initializers.normal(0.02)
+        init = nn.initializers.normal(c.embedding_scale)
         self.token = nn.Embed(
             self.vocab_size, c.width, embedding_init=init, dtype=c.dtype
         )
@@ -251,6 +279,6 @@ class Segment(nn.Module):
                 c.width, use_bias=False, dtype=c.dtype, name="neighbours"
             )(both)
         if c.prompt_positions and self.has_positions:
-            init = nn.initializers.normal(0.02)
+            init = nn.initializers.normal(c.embedding_scale)
             added += self.param("position", init, x.shape).astype(x.dtype)
         return added

@@ -1,0 +1,1 @@
+"""Molecules: SMILES and SAFE tokens, fragments, and the metrics of generated ones."""

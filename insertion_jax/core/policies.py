@@ -1,0 +1,162 @@
+"""The two kinds of policy behind one face: one to score with, one to sample with.
+
+A *canvas policy* `Canvas -> InsertionLogits` sees what stands on the canvas; a
+`TrajectoryPolicy` sees the order in which it came there too. Trajectories and
+permutations are in bijection, so for either kind
+
+    p(x) = sum_perm p(x, perm),
+    p(x, perm) = p(stop | x, perm) prod_t p(z_t, x_j | x_S, perm_1..perm_t),  j = perm_t
+
+and all that is built on p(x, perm) holds. Only what sums over *sets* of inserted
+positions needs a canvas policy.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from insertion_jax.core import actions, trajectories
+from insertion_jax.types import InsertionLogits, TrajectoryPolicy
+
+
+class StepLogProbs(NamedTuple):
+    """Log-probabilities, in nats, of what may happen at one step.
+
+    Attributes:
+      slot: float[L], of the slot of each position; meaningful at missing ones.
+      token: float[L], of each position's token given its slot.
+      stop: float[].
+    """
+
+    slot: chex.Array
+    token: chex.Array
+    stop: chex.Array
+
+
+def reader(
+    policy,
+    tokens: chex.Array,
+    length: chex.Numeric,
+    perm: chex.Array,
+    *,
+    anchored: chex.Array | None = None,
+    closed: chex.Array | None = None,
+    eos_id: int | None = None,
+    key: chex.PRNGKey | None = None,
+) -> Callable[[chex.Numeric], StepLogProbs]:
+    """Prepares to score the steps of one trajectory.
+
+    Args:
+      policy: `Canvas -> InsertionLogits`, run anew at every step, or a
+        `TrajectoryPolicy`, run once, here. With a `key`, the former is called as
+        `policy(canvas, key)` with another key at every step.
+      tokens: int[L], the complete sequence.
+      length: int[].
+      perm: int[L], missing positions in order of insertion, then all others.
+      anchored: bool[L].
+      closed: bool[L + 1], closed gaps.
+      eos_id: the EOS token; None for policy termination.
+      key: for dropout.
+
+    Returns:
+      `read(step) -> StepLogProbs` of the canvas that holds the anchored tokens and
+      `perm[:step]`, for steps up to the number of missing positions.
+    """
+    required = jnp.zeros(tokens.shape[0], bool) if anchored is None else anchored
+    if isinstance(policy, TrajectoryPolicy):
+        states = policy.encode(tokens, length, perm, anchored, key)
+        logits_of = lambda step, _: policy.read(states, step)
+    elif key is None:
+        logits_of = lambda _, canvas: policy(canvas)
+    else:
+        logits_of = lambda step, canvas: policy(canvas, jax.random.fold_in(key, step))
+
+    def read(step):
+        included = required | trajectories.prefix_mask(perm, step)
+        canvas = trajectories.canvas_of(tokens, included, anchored=anchored)
+        log_probs = actions.action_log_probs(
+            logits_of(step, canvas), canvas, closed, eos_id
+        )
+        slot, token = actions.insertion_log_probs(log_probs, tokens, included)
+        return StepLogProbs(slot, token, log_probs.stop)
+
+    return read
+
+
+def incremental(policy) -> TrajectoryPolicy:
+    """A policy to sample with: `begin`, `look` and `advance` of `TrajectoryPolicy`.
+
+    Args:
+      policy: `Canvas -> InsertionLogits`, or a `TrajectoryPolicy`, which is returned
+        as it is.
+
+    Returns:
+      `TrajectoryPolicy`; for a canvas policy the cache is the canvas, and `encode`
+      and `read` are missing.
+
+    Raises:
+      ValueError: for a trajectory policy that cannot be sampled from.
+    """
+    if isinstance(policy, TrajectoryPolicy):
+        if policy.begin is None:
+            raise ValueError(
+                "This trajectory policy cannot be sampled from: it has no begin, look "
+                "and advance."
+            )
+        return policy
+
+    def look(canvas):
+        logits = policy(canvas)
+        # The slot of a stop outcome, beyond the last one, holds nothing to read.
+        return logits.slot, logits.stop, lambda slot: logits.token[slot]
+
+    return TrajectoryPolicy(
+        None, None, lambda canvas: canvas, look, trajectories.insert
+    )
+
+
+def replay(
+    policy,
+    tokens: chex.Array,
+    length: chex.Numeric,
+    perm: chex.Array,
+    anchored: chex.Array | None = None,
+):
+    """`InsertionLogits` of every step, token by token as a sampler goes.
+
+    Slow; what `TrajectoryPolicy.__call__` gives in one pass.
+
+    Args:
+      policy: `Canvas -> InsertionLogits` or a `TrajectoryPolicy` with a cache.
+      tokens: int[L].
+      length: int[].
+      perm: int[L], missing positions in order of insertion, then all others.
+      anchored: bool[L].
+
+    Returns:
+      `InsertionLogits` with a leading axis of L + 1.
+    """
+    policy = incremental(policy)
+    size = tokens.shape[0]
+    required = jnp.zeros(size, bool) if anchored is None else anchored
+    start = trajectories.canvas_of(tokens, required, anchored=anchored)
+
+    def step(cache, number):
+        slot, stop, content = policy.look(cache)
+        token = jax.vmap(content)(jnp.arange(size + 1))
+        position = jnp.asarray(perm)[jnp.minimum(number, size - 1)]
+        included = required | trajectories.prefix_mask(perm, number)
+        cache = policy.advance(
+            cache,
+            trajectories.slot_of(included)[position],
+            jnp.asarray(tokens)[position],
+        )
+        return cache, (slot, stop, token)
+
+    _, (slot, stop, token) = jax.lax.scan(
+        step, policy.begin(start), jnp.arange(size + 1)
+    )
+    return InsertionLogits(slot, stop, token)

@@ -1,0 +1,102 @@
+"""The body of networks that read a canvas after its prompt.
+
+The canvas is framed by BOS and EOS. Row 0 is BOS, row k + 1 the canvas' token k and
+row n + 1, for n tokens, EOS; what follows is padding.
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from insertion_jax.networks.canvas import ANCHORED, INSERTED, PROMPT
+from insertion_jax.networks.transformer import (
+    Embedding,
+    Segment,
+    TransformerConfig,
+    Trunk,
+)
+from insertion_jax.types import BOS_ID, EOS_ID, Canvas
+
+
+class FramedCanvas(nn.Module):
+    """Encodes prompts, and reads canvases after them. To be given heads.
+
+    Attributes:
+      config: of the trunk.
+      num_ids: token ids that the canvas may hold.
+      prompt_sees_canvas: attention runs from the prompt to the canvas too, so the
+        prompt is encoded anew for every canvas; if not, once for all canvases.
+    """
+
+    config: TransformerConfig
+    num_ids: int
+    prompt_sees_canvas: bool
+
+    def setup(self):
+        c = self.config
+        self.embed = Embedding(c, self.num_ids, 3)
+        self.prompt_segment = Segment(c, has_positions=True)
+        self.canvas_segment = Segment(c, has_positions=False)
+        self.trunk = Trunk(c)
+
+    def encode(self, prompt: jax.Array, prompt_mask: jax.Array, deterministic: bool):
+        """What all canvases of one prompt share.
+
+        Args:
+          prompt: int[C].
+          prompt_mask: bool[C].
+          deterministic: no dropout.
+
+        Returns:
+          A pytree for `read`: the embedded prompt, or its keys and values.
+        """
+        x = self.embed(prompt, jnp.full(prompt.shape, PROMPT))
+        x = self.prompt_segment(x, prompt_mask)
+        if self.prompt_sees_canvas or not prompt.shape[0]:
+            return x, prompt_mask
+        positions = jnp.arange(prompt.shape[0])
+        _, context = self.trunk(x, positions, prompt_mask, deterministic=deterministic)
+        return context
+
+    def read(
+        self,
+        encoded,
+        canvas: Canvas,
+        deterministic: bool,
+        added: jax.Array | None = None,
+    ) -> jax.Array:
+        """Reads one canvas.
+
+        Args:
+          encoded: from `encode`.
+          canvas: of L entries.
+          deterministic: no dropout.
+          added: float[width], added to each row of the canvas before the first block.
+
+        Returns:
+          float[L + 2, width], the last states of the framed canvas.
+        """
+        row = jnp.arange(canvas.tokens.shape[0] + 2)
+        last = canvas.length + 1
+        tokens = jnp.pad(canvas.tokens, 1)
+        tokens = jnp.where(row == 0, BOS_ID, jnp.where(row == last, EOS_ID, tokens))
+        kinds = jnp.full(row.shape, INSERTED)
+        if canvas.anchored is not None:
+            kinds = jnp.where(jnp.pad(canvas.anchored, 1), ANCHORED, INSERTED)
+        prompt, prompt_mask = encoded
+        mask = row <= last
+        x = self.canvas_segment(self.embed(tokens, kinds), mask)
+        if added is not None:
+            x += added.astype(x.dtype)
+        positions = prompt_mask.sum() + row
+        if not self.prompt_sees_canvas and prompt_mask.shape[0]:
+            h, _ = self.trunk(x, positions, mask, encoded, deterministic=deterministic)
+            return h
+        start = prompt_mask.shape[0]
+        h, _ = self.trunk(
+            jnp.concatenate([prompt, x]),
+            jnp.concatenate([jnp.arange(start), positions]),
+            jnp.concatenate([prompt_mask, mask]),
+            deterministic=deterministic,
+        )
+        return h[start:]

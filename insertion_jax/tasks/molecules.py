@@ -1,0 +1,324 @@
+"""Molecules as strings, SMILES or bracket SAFE: generate new ones, or around fragments.
+
+Nothing is given, so that an example has an empty prompt; a person may put fragments
+on the canvas. The string's order of tokens is one of many that write the molecule,
+and none of them is natural.
+"""
+
+import functools
+from collections.abc import Callable, Container, Sequence
+from os import PathLike
+
+import numpy as np
+
+from insertion_jax.chemistry import descriptions, moses, pictures, safe, smiles
+from insertion_jax.tasks import molecule_data
+from insertion_jax.tasks.examples import pad
+from insertion_jax.tasks.molecule_data import Prepared, Settings
+from insertion_jax.types import NUM_SPECIALS, Batch, InputError, Score, Task
+
+
+def encode(
+    rows: Sequence[Sequence[int]],
+    max_length: int,
+    *,
+    num_anchored: Sequence[int] | None = None,
+) -> Batch:
+    """Rows of token ids as unconditional examples, or with a beginning that stands.
+
+    Args:
+      rows: B lists of token ids.
+      max_length: L.
+      num_anchored: B counts of tokens at the beginning that are on the canvas from
+        the start, with nothing to be inserted before the last of them; None for 0.
+
+    Returns:
+      A Batch of NumPy arrays with C = 0.
+
+    Raises:
+      InputError: a row is longer than L.
+    """
+    tokens, mask = pad(rows, max_length, "prompt")
+    lengths = mask.sum(axis=1, dtype=np.int32)
+    standing = np.zeros(len(rows), np.int32) if num_anchored is None else num_anchored
+    standing = np.asarray(standing, np.int32)[:, None]
+    return _batch(tokens, lengths)._replace(
+        anchored=np.arange(max_length) < standing,
+        closed=np.arange(max_length + 1) < standing,
+    )
+
+
+def _batch(tokens, lengths):
+    """Examples without anchors; what is false everywhere takes no memory."""
+    count, size = tokens.shape
+    return Batch(
+        prompt=np.zeros((count, 0), np.int32),
+        prompt_mask=np.zeros((count, 0), bool),
+        tokens=tokens,
+        length=np.asarray(lengths),
+        anchored=np.broadcast_to(False, (count, size)),
+        closed=np.broadcast_to(False, (count, size + 1)),
+        index=np.arange(count, dtype=np.int32),
+    )
+
+
+def smiles_of(text: str, notation: str) -> str:
+    """The SMILES that a generated string stands for; "" if it has no such thing.
+
+    Args:
+      text: generated.
+      notation: "smiles" or "safe"; SAFE is decoded strictly, nothing is repaired.
+    """
+    if notation == "smiles":
+        return text
+    try:
+        return safe.decode(text)
+    except InputError:
+        return ""
+
+
+def score(
+    examples: Batch,
+    tokens: np.ndarray,
+    length: np.ndarray,
+    stopped: np.ndarray,
+    *,
+    vocabulary: smiles.Vocabulary,
+    notation: str,
+    train: Callable[[], Container[str] | None],
+) -> dict[str, Score]:
+    """Scores generated molecules; 3 ms each.
+
+    What compares them with real molecules as a whole, such as the Fréchet ChemNet
+    distance, is not among these: see `molecule_report`.
+
+    Args:
+      examples: N rows, of which nothing is read.
+      tokens: int[N, L].
+      length: int[N].
+      stopped: bool[N].
+      vocabulary: of the tokens.
+      notation: "smiles" or "safe".
+      train: gives the canonical SMILES of the training set, or None if it is not
+        there; then nothing is said of novelty.
+
+    Returns:
+      The scores of `moses.scores` (`valid` is the headline), internal diversity,
+      `termination` and `length`; for SAFE also `valid_leniently`, what can be made of
+      a string if pieces of it may be dropped.
+    """
+    del examples
+    texts = _texts(tokens, length, vocabulary)
+    described = descriptions.describe_all([smiles_of(t, notation) for t in texts])
+    scores = moses.scores(described, train()) | moses.internal_diversity(described)
+    if notation == "safe":
+        lenient = [safe.decode_leniently(text) is not None for text in texts]
+        scores["valid_leniently"] = _mean_of(np.array(lenient, bool))
+    return scores | {
+        "termination": _mean_of(np.asarray(stopped, bool)),
+        "length": _mean_of(np.asarray(length)),
+    }
+
+
+def _mean_of(values):
+    total = values.astype(np.float64)
+    return Score(total, np.ones_like(total), is_rate=values.dtype == bool)
+
+
+def _texts(tokens, length, vocabulary):
+    return [
+        vocabulary.decode(row[: int(size)])
+        for row, size in zip(tokens, length, strict=True)
+    ]
+
+
+def parse_prompt(
+    text: str, *, vocabulary: smiles.Vocabulary, notation: str, max_length: int
+) -> Batch:
+    """Reads what a person wants to have in the molecule.
+
+    Args:
+      text: nothing, for any molecule. With SAFE, one or more fragments as SMILES with
+        their open ends marked, such as `c1ccccc1[*:1].CCO[*:2]`: they stand at the
+        beginning of the string and the model writes the fragments that join them.
+      vocabulary: of the model.
+      notation: "smiles" or "safe".
+      max_length: L.
+
+    Returns:
+      A Batch of one row.
+
+    Raises:
+      InputError: the fragments cannot be read, have no open end, have a token that the
+        vocabulary lacks, or are longer than the canvas; or the model writes SMILES.
+    """
+    text = text.strip()
+    if not text:
+        return encode([[]], max_length)
+    if notation != "safe":
+        raise InputError(
+            "This model writes SMILES and takes no fragments: leave the prompt empty, or "
+            "use a model of SAFE or of linkers."
+        )
+    if "*" not in text:
+        raise InputError(
+            f"The fragment {text!r} has no attachment point: mark where it may be "
+            "continued, like 'c1ccccc1[*:1]'."
+        )
+    ids = vocabulary.encode(smiles.tokenize(safe.encode(text, cut=False) + "."))
+    check_room(len(ids), max_length)
+    return encode([ids], max_length, num_anchored=[len(ids)])
+
+
+def check_room(num_tokens: int, max_length: int) -> None:
+    """Raises an InputError if fragments do not fit on the canvas."""
+    if num_tokens > max_length:
+        raise InputError(
+            f"The fragments have {num_tokens} tokens, but the canvas of this model has "
+            f"room for {max_length}."
+        )
+
+
+def draw(
+    examples: Batch,
+    tokens: np.ndarray,
+    length: np.ndarray,
+    step: np.ndarray,
+    path: str | PathLike,
+    titles: Sequence[str] = (),
+    *,
+    vocabulary: smiles.Vocabulary,
+    notation: str,
+) -> None:
+    """Draws generated molecules, each above its string coloured by step.
+
+    Args:
+      examples: N rows, of which nothing is read.
+      tokens: int[N, L].
+      length: int[N].
+      step: int[N, L], the step at which each token was inserted; -1 at anchors.
+      path: of the file to write; its ending says which format.
+      titles: N of them, or none.
+      vocabulary: of the tokens.
+      notation: "smiles" or "safe".
+    """
+    del examples
+    pictures.draw(
+        written(tokens, length, step, vocabulary=vocabulary, notation=notation),
+        path,
+        titles,
+    )
+
+
+def written(
+    tokens: np.ndarray,
+    length: np.ndarray,
+    step: np.ndarray,
+    *,
+    vocabulary: smiles.Vocabulary,
+    notation: str,
+) -> list[pictures.Written]:
+    """Generated sequences as `pictures` shows them.
+
+    Args:
+      tokens: int[N, L].
+      length: int[N].
+      step: int[N, L].
+      vocabulary: of the tokens.
+      notation: "smiles" or "safe".
+    """
+    return [
+        pictures.Written(
+            smiles_of(vocabulary.decode(row[: int(size)]), notation),
+            [vocabulary.tokens[int(i)] for i in row[: int(size)]],
+            np.asarray(steps)[: int(size)].tolist(),
+        )
+        for row, size, steps in zip(tokens, length, step, strict=True)
+    ]
+
+
+def make(
+    source: str = "rdkit",
+    *,
+    notation: str = "smiles",
+    num_train: int | None = None,
+    num_held_out: int | None = None,
+    max_length: int | None = None,
+    vocabulary: str | None = None,
+    seed: int = 2025,
+    data_dir: str = "data",
+) -> Task:
+    """Makes the task of generating molecules like those of a set.
+
+    Args:
+      source: "rdkit", "moses", or the path of a `.smi`, `.csv` or `.txt` file.
+      notation: "smiles" or "safe".
+      num_train: as in `molecule_data.Settings`.
+      num_held_out: likewise.
+      max_length: likewise. With `vocabulary`, the data are not read before a split is
+        asked for, so that a trained model samples without them.
+      vocabulary: likewise.
+      seed: likewise.
+      data_dir: where packages were fetched to, and prepared data are kept.
+
+    Returns:
+      The task, with splits "train", "validation", "test", and for MOSES
+      "test_scaffolds".
+
+    Raises:
+      InputError: as `molecule_data.prepare`.
+    """
+    settings = Settings(
+        source, notation, num_train, num_held_out, max_length, vocabulary, seed
+    )
+
+    molecule_data.check(settings)
+
+    @functools.cache
+    def prepared() -> Prepared:
+        return molecule_data.prepare(settings, data_dir, progress=True)
+
+    if vocabulary is None or max_length is None:
+        known, size = prepared().vocabulary, prepared().max_length
+    else:
+        known, size = smiles.vocabulary(vocabulary.split()), max_length
+
+    @functools.cache
+    def load(split: str) -> Batch:
+        data = prepared()
+        if split not in data.tokens:
+            raise InputError(
+                f"Unknown split {split!r}: the splits are {', '.join(data.tokens)}."
+            )
+        tokens = data.tokens[split]
+        if data.max_length < size:
+            tokens = np.pad(tokens, ((0, 0), (0, size - data.max_length)))
+        return _batch(tokens, data.lengths[split])
+
+    @functools.cache
+    def train() -> frozenset[str] | None:
+        try:
+            return frozenset(prepared().texts["train"]())
+        except InputError:
+            # A trained model needs no data, but what is novel is then not known.
+            if vocabulary is None:
+                raise
+            return None
+
+    options = {"vocabulary": known, "notation": notation}
+    return Task(
+        name=f"molecules_{source if source in ('rdkit', 'moses') else 'own'}_{notation}",
+        vocabulary=known.tokens,
+        prompt_length=0,
+        max_length=size,
+        load=load,
+        score=functools.partial(score, train=train, **options),
+        parse_prompt=functools.partial(parse_prompt, max_length=size, **options),
+        format=lambda tokens, length: known.decode(tokens[: int(length)]),
+        draw=functools.partial(draw, **options),
+    )
+
+
+def content_tokens(task: Task) -> str:
+    """A task's vocabulary as `make` takes it, for the config of a trained model."""
+    return " ".join(task.vocabulary[NUM_SPECIALS:])
