@@ -6,10 +6,11 @@
 The argument after the colon picks, in any order:
 
     tier    tiny (default), easy, medium, hard
-    method  insertion_process (default)
-    order   learned (default), uniform, left_to_right
+    method  insertion_process (default), flexmdm, loflexmdm
+    order   learned (default), uniform, left_to_right; of the Insertion Process
     network canvas (default: the whole canvas anew at every step, as in the paper),
-            trajectory (each token computed once, when it is inserted)
+            trajectory (each token computed once, when it is inserted; of the
+            Insertion Process)
     size    cpu (default), paper, smoke
 
 The quickstart is `tier=easy`: on two cores some minutes, 100 % exact match on held-out
@@ -24,7 +25,7 @@ from ml_collections.config_dict import placeholder
 
 _CHOICES = {
     "tier": ("tiny", "easy", "medium", "hard"),
-    "method": ("insertion_process",),
+    "method": ("insertion_process", "flexmdm", "loflexmdm"),
     "order": ("learned", "uniform", "left_to_right"),
     "network": ("canvas", "trajectory"),
     "size": ("cpu", "paper", "smoke"),
@@ -35,7 +36,9 @@ def get_config(argument: str = "") -> ConfigDict:
     """The config for a choice such as "tier=easy,order=uniform"."""
     chosen = _parse(argument)
     config = _base(chosen["tier"], chosen["method"], chosen["order"])
-    if chosen["network"] == "trajectory":
+    if chosen["method"] != "insertion_process":
+        _flexible(config)
+    elif chosen["network"] == "trajectory":
         config.network.update(kind="trajectory", prompt_sees_canvas=False)
         config.method.num_steps = 0
     {"cpu": _cpu, "paper": _paper, "smoke": _smoke}[chosen["size"]](config)
@@ -44,6 +47,7 @@ def get_config(argument: str = "") -> ConfigDict:
 
 def _parse(argument):
     chosen = {name: choices[0] for name, choices in _CHOICES.items()}
+    specific = []
     for part in filter(None, argument.split(",")):
         name, _, value = part.partition("=")
         if name not in _CHOICES:
@@ -57,6 +61,13 @@ def _parse(argument):
                 f"{', '.join(_CHOICES[name])}."
             )
         chosen[name] = value
+        if name in ("order", "network"):
+            specific.append(name)
+    if specific and chosen["method"] != "insertion_process":
+        raise ValueError(
+            f"{specific[0]} is a choice of insertion_process, not of "
+            f"{chosen['method']}."
+        )
     return chosen
 
 
@@ -151,6 +162,49 @@ def _base(tier, method, order):
     return config
 
 
+def _flexible(config):
+    """Puts flexible-length masked diffusion in the place of the Insertion Process."""
+    learned = config.method.name == "loflexmdm"
+    method = ConfigDict()
+    method.name = config.method.name
+    method.normalisation = "elbo"  # of the loss: elbo, paper, flexmdm
+    method.num_samples = 2 if learned else 1  # noised sequences at each time (M)
+    method.num_times = 1  # times (K); K x M canvases in all
+    method.time_exponent = 2.0  # times are 1 - s^this, reweighted; 1: published
+    method.share_dropout = True  # among the canvases of one example
+    method.bound_samples = 64  # times at which an example's bound is estimated
+    method.sampler_steps = 128  # leaps of the sampler
+    method.top_k = 0  # tokens are drawn from the k most probable; 0: from all
+    method.confidence = "none"  # none, top_prob, prob_diff, entropy
+    method.count_without_hazard = False  # with a confidence: FlexMDM's published count
+    if learned:
+        method.shape = 1.0  # a, of the Kumaraswamy laws
+        method.learns_unmask = False  # rates of unmasking are learned too, not 1
+        method.rates_see_time = False  # published: True
+        method.mean_weight = 0.01  # of the three penalties; published: 1 each
+        method.boundary_weight = 1.0
+        method.kl_weight = 0.0
+    else:
+        # linear, sine, cosine, polynomial, geometric
+        method.insert_schedule = "linear"
+        method.insert_parameters = ()  # of polynomial (exponent,), geometric (start, end)
+        method.unmask_schedule = "linear"
+        method.unmask_parameters = ()
+        config.optim.group_scale = {}
+    config.method = method
+
+    del config.network.kind
+    config.network.rates = ConfigDict()
+    config.network.rates.function = "softplus"  # softplus, sigmoid, exp, discretised
+    config.network.rates.low = 0.0
+    config.network.rates.high = 100.0
+    config.order_network.shares_trunk = False  # with the denoiser
+    config.order_network.rates = ConfigDict()
+    config.order_network.rates.function = "softplus"
+    config.order_network.rates.low = 1.01
+    config.order_network.rates.high = 100.0
+
+
 def _paper(config):
     config.network.dtype = "bfloat16"
     config.order_network.dtype = "bfloat16"
@@ -176,13 +230,19 @@ def _cpu(config):
         neighbours=True,
         prompt_positions=True,
     )
-    # Only a learned order has to look at one step twice, to compare.
-    learned = config.method.order == "learned"
-    config.method.num_samples = 2 if learned else 1
     config.optim.update(learning_rate=3e-3, warmup_steps=200, clip_norm=1.0)
-    if config.network.kind == "canvas":  # four canvases an example for every order
-        config.method.num_steps = 2 if learned else 4
+    # Four canvases an example for every order and method. Only a learned order has to
+    # look at one step twice, to compare.
+    method = config.method
+    if method.name != "insertion_process":
+        method.num_times = 4 // method.num_samples
+        kind = "canvas"
     else:
+        method.num_samples = 2 if method.order == "learned" else 1
+        kind = config.network.kind
+        if kind == "canvas":
+            method.num_steps = 4 // method.num_samples
+    if kind == "trajectory":
         # Less noisy gradients bear larger steps.
         config.optim.learning_rate = 8e-3
         config.network.embedding_scale = 1.0
@@ -201,6 +261,8 @@ def _cpu(config):
 def _smoke(config):
     config.task.update(num_train=200, num_validation=10, num_test=20)
     config.method.bound_samples = 2
+    if "sampler_steps" in config.method:
+        config.method.sampler_steps = 8
     config.network.update(num_layers=1, num_heads=2, width=16)
     config.order_network.update(num_layers=1, num_heads=2, width=16)
     config.optim.update(warmup_steps=2, ema_start_step=2)

@@ -41,5 +41,6 @@ from insertion_jax.types import Canvas as Canvas
 from insertion_jax.types import InsertionLogits as InsertionLogits
 from insertion_jax.types import Method as Method
 from insertion_jax.types import Network as Network
+from insertion_jax.types import TrajectoryPolicy as TrajectoryPolicy
 
 __version__ = "0.1.0"

@@ -10,8 +10,9 @@ import inspect
 
 from ml_collections import ConfigDict
 
-from insertion_jax.methods import insertion_method
-from insertion_jax.networks import canvas, order, trajectory
+from insertion_jax.methods import flex_method, insertion_method
+from insertion_jax.networks import canvas, flexible, order, trajectory
+from insertion_jax.networks.rate_heads import RateConfig
 from insertion_jax.networks.transformer import TransformerConfig
 from insertion_jax.tasks import mazes, star_graphs
 from insertion_jax.training import placement
@@ -99,7 +100,55 @@ def _insertion_process(config, section, of_task):
     return insertion_method.make(policy, posterior, settings)
 
 
-_METHODS = {"insertion_process": _insertion_process}
+def _flexmdm(config, section, of_task):
+    settings = _call("method", flex_method.FlexMDMConfig, section)
+    vocab_size = len(of_task.vocabulary)
+    denoiser = flexible.make(vocab_size=vocab_size, **_denoiser_options(config))
+    return flex_method.make(denoiser, None, settings, mask_id=vocab_size)
+
+
+def _loflexmdm(config, section, of_task):
+    settings = _call("method", flex_method.LoFlexMDMConfig, section)
+    vocab_size = len(of_task.vocabulary)
+    options = _denoiser_options(config)
+    options.update(vocab_size=vocab_size, learns_unmask=settings.learns_unmask)
+    order_network = _section(config, "order_network")
+    shares_trunk = order_network.pop("shares_trunk", False)
+    rates = {"low": 1.01} | order_network.pop("rates", {})
+    rates = _call("order_network.rates", RateConfig, rates)
+    if shares_trunk:
+        denoiser, events = flexible.make_shared(
+            order_rates=rates, order_sees_time=settings.rates_see_time, **options
+        )
+    else:
+        denoiser = flexible.make(**options)
+        events = flexible.make_order(
+            _call("order_network", TransformerConfig, order_network),
+            vocab_size,
+            rates,
+            learns_unmask=settings.learns_unmask,
+            sees_time=settings.rates_see_time,
+        )
+    return flex_method.make(
+        denoiser, events, settings, mask_id=vocab_size, shares_trunk=shares_trunk
+    )
+
+
+def _denoiser_options(config):
+    """Of the flexible methods' networks, from the section `network`."""
+    network = _section(config, "network")
+    return {
+        "prompt_sees_canvas": network.pop("prompt_sees_canvas", False),
+        "rates": _call("network.rates", RateConfig, network.pop("rates", {})),
+        "config": _call("network", TransformerConfig, network),
+    }
+
+
+_METHODS = {
+    "flexmdm": _flexmdm,
+    "insertion_process": _insertion_process,
+    "loflexmdm": _loflexmdm,
+}
 
 
 def _section(config, name):

@@ -46,7 +46,7 @@ def estimate(score: Score) -> Estimate:
     value = total.sum() / count.sum()
     if score.is_rate:
         num = int(count.sum())
-        low, high = wilson(total.sum(), num)
+        low, high = wilson(total.sum(), count.sum())
     else:
         residual = (total - value * count) / count.mean()
         half = _Z * residual.std(ddof=1) / math.sqrt(num) if num > 1 else math.inf

@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import stats
 
-from insertion_jax.types import InsertionLogits
+from insertion_jax.core import trajectories
+from insertion_jax.types import InsertionLogits, TrajectoryPolicy
 
 # Compiles in half the time; what it makes runs long enough once only.
 jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
@@ -96,6 +97,7 @@ CASES = {
     ),
 }
 SIZE, VOCAB = 4, 3
+NUM_HISTORIES = 499  # distinct ones may share a number, and so their logits
 
 
 def random_tables(seed, size=SIZE, vocab=VOCAB, scale=1.5):
@@ -136,14 +138,84 @@ def softmax(logits):
     return weights / weights.sum()
 
 
-def action_probs(tables, state, closed=None, eos_id=None, reshape=lambda probs: probs):
+def history_of(start, steps=()):
+    """The number under which `trajectory_policy_of` finds an order of insertions."""
+    number = state_number(start) % NUM_HISTORIES
+    for slot, token in steps:
+        number = _extended(number, slot, token)
+    return number
+
+
+def _extended(number, slot, token):
+    """The number of a history with one more insertion; later ones weigh otherwise."""
+    return (31 * number + 17 * token + slot + 1) % NUM_HISTORIES
+
+
+def random_histories(seed, size=SIZE, vocab=VOCAB, scale=1.5):
+    """Independent normal logits for every history, float64."""
+    rng = np.random.default_rng(seed)
+    shapes = (size + 1,), (), (size + 1, vocab)
+    return Tables(*(scale * rng.normal(size=(NUM_HISTORIES, *s)) for s in shapes))
+
+
+def trajectory_policy_of(tables):
+    """The `TrajectoryPolicy` that looks up its logits by the order of insertions."""
+    tables = Tables(*map(jnp.asarray, tables))
+    size, vocab = tables.token.shape[1] - 1, tables.token.shape[2]
+
+    def begin(canvas):
+        digit = 1 + canvas.tokens
+        if canvas.anchored is not None:
+            digit += vocab * canvas.anchored
+        digit = jnp.where(jnp.arange(size) < canvas.length, digit, 0)
+        return jnp.sum(digit * (2 * vocab + 1) ** np.arange(size)) % NUM_HISTORIES
+
+    def encode(tokens, length, perm, anchored=None, key=None):
+        del length, key
+        tokens, perm = jnp.asarray(tokens), jnp.asarray(perm)
+        included = jnp.zeros(size, bool) if anchored is None else anchored
+        start = trajectories.canvas_of(tokens, included, anchored=anchored)
+
+        def step(carry, position):
+            number, included = carry
+            slot = trajectories.slot_of(included)[position]
+            after = _extended(number, slot, tokens[position])
+            return (after, included.at[position].set(True)), number
+
+        carry = begin(start), jnp.asarray(included)
+        (last, _), numbers = jax.lax.scan(step, carry, perm)
+        return jnp.append(numbers, last)
+
+    def look(number):
+        return (
+            tables.slot[number],
+            tables.stop[number],
+            lambda z: tables.token[number, z],
+        )
+
+    def read(numbers, step):
+        return InsertionLogits(*(table[numbers[step]] for table in tables))
+
+    return TrajectoryPolicy(encode, read, begin, look, _extended)
+
+
+def action_probs(
+    tables,
+    state,
+    closed=None,
+    eos_id=None,
+    reshape=lambda probs: probs,
+    number=None,
+):
     """Probabilities of "stop" and of every `(slot, token)`.
 
     `reshape` changes the law of the location and that of the content, as a
-    temperature or a nucleus does.
+    temperature or a nucleus does. `number` is that of a history, where the order
+    of insertions matters.
     """
     vocab = tables.token.shape[2]
-    number, size = state_number(state, vocab), len(state)
+    number = state_number(state, vocab) if number is None else number
+    size = len(state)
     gaps = [sum(flag for _, flag in state[:slot]) for slot in range(size + 1)]
     is_open = [closed is None or not closed[gap] for gap in gaps]
     location = np.where(is_open, tables.slot[number, : size + 1], -np.inf)
@@ -161,20 +233,31 @@ def action_probs(tables, state, closed=None, eos_id=None, reshape=lambda probs: 
     return probs
 
 
-def outcomes(tables, start, max_length, closed=None, eos_id=None, **options):
-    """Probabilities of `(final state, stopped)`, summed over all action sequences."""
-    finished, level = {}, {start: 1.0}
+def outcomes(
+    tables, start, max_length, closed=None, eos_id=None, *, histories=False, **options
+):
+    """Probabilities of `(final state, stopped)`, summed over all action sequences.
+
+    With `histories`, the tables are those of `random_histories`.
+    """
+    finished = {}
+    level = {(start, history_of(start) if histories else None): 1.0}
     while level:
         grown = {}
-        for state, mass in level.items():
-            probs = action_probs(tables, state, closed, eos_id, **options)
-            finished[state, True] = mass * probs.pop("stop")
+        for (state, number), mass in level.items():
+            probs = action_probs(
+                tables, state, closed, eos_id, number=number, **options
+            )
+            stop = mass * probs.pop("stop")
+            finished[state, True] = finished.get((state, True), 0.0) + stop
             if len(state) == max_length:
-                finished[state, False] = mass * sum(probs.values())
+                cut = finished.get((state, False), 0.0) + mass * sum(probs.values())
+                finished[state, False] = cut
                 continue
             for (slot, token), prob in probs.items():
                 new = (*state[:slot], (token, False), *state[slot:])
-                grown[new] = grown.get(new, 0.0) + mass * prob
+                key = new, _extended(number, slot, token) if histories else None
+                grown[key] = grown.get(key, 0.0) + mass * prob
         level = grown
     return finished
 
@@ -197,17 +280,25 @@ def order_log_prob(logits, picks, missing):
     return total
 
 
-def trajectory_log_prob(tables, case, perm):
-    """Log-probability of writing the target in this order and of stopping."""
+def trajectory_log_prob(tables, case, perm, histories=False):
+    """Log-probability of writing the target in this order and of stopping.
+
+    With `histories`, the tables are those of `random_histories`.
+    """
     included = list(case.anchored or (False,) * len(case.tokens))
-    total = 0.0
+    total, steps = 0.0, []
+
+    def probs_of(state):
+        number = history_of(case.start, steps) if histories else None
+        return action_probs(tables, state, case.closed, case.eos_id, number=number)
+
     for position in perm[: sum(case.missing)]:
-        probs = action_probs(tables, case.state(included), case.closed, case.eos_id)
-        slot = sum(included[:position])
-        total += np.log(probs[slot, case.tokens[position]])
+        probs = probs_of(case.state(included))
+        action = sum(included[:position]), case.tokens[position]
+        total += np.log(probs[action])
+        steps.append(action)
         included[position] = True
-    probs = action_probs(tables, case.target, case.closed, case.eos_id)
-    return total + np.log(probs["stop"])
+    return total + np.log(probs_of(case.target)["stop"])
 
 
 def p_value(counts, probs):

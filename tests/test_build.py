@@ -68,8 +68,26 @@ def test_unknown_field(section, known):
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"task__name": "mazes"}, "task.name is 'mazes'; allowed are star_graphs."),
-        ({"method__name": "x"}, "method.name is 'x'; allowed are insertion_process."),
+        (
+            {"task__name": "mazez"},
+            "task.name is 'mazez'; allowed are mazes, star_graphs.",
+        ),
+        (
+            {"network__kind": "x"},
+            "network.kind is 'x'; allowed are canvas, trajectory.",
+        ),
+        (
+            {"network__prompt_sees_canvas": True, "network__kind": "trajectory"},
+            "network.prompt_sees_canvas is True, but a trajectory network encodes",
+        ),
+        (
+            {"network__embedding_scale": 0.0},
+            "In section 'network': embedding_scale is 0.0, but must be positive.",
+        ),
+        (
+            {"method__name": "x"},
+            "method.name is 'x'; allowed are flexmdm, insertion_proc",
+        ),
         ({"train__placement": "x"}, "placement is 'x'; allowed are pmap, sharded."),
         ({"network__dtype": "x"}, "In section 'network': dtype must be 'float32' or"),
         ({"optim__ema_decay": 1.0}, "In section 'optim': ema_decay is 1.0; allowed"),
@@ -93,13 +111,15 @@ def test_missing_section(section):
 def test_missing_field():
     with pytest.raises(InputError, match="In section 'train': .* 'num_steps'"):
         everything(without("train", "num_steps"))
-    with pytest.raises(InputError, match="task.name is None; allowed are star_graphs."):
+    with pytest.raises(InputError, match="task.name is None; allowed are mazes, star_"):
         everything(without("task", "name"))
 
 
 def test_a_config_of_an_older_file_uses_defaults():
     config = without("network", "rope_base")
     with config.unlocked():
+        del config.network["kind"]
+        del config.network["embedding_scale"]
         del config.train["placement"]
         del config.train["fsdp"]
     everything(config)

@@ -14,6 +14,7 @@ from insertion_jax.training import state
 
 ORDERS = ("learned", "uniform", "left_to_right")
 SIZES = ("cpu", "paper", "smoke")
+NETWORKS = ("canvas", "trajectory")
 FEW = {"task__num_train": 8, "task__num_validation": 2, "task__num_test": 2}
 
 
@@ -36,11 +37,20 @@ def parts_of(config):
     )
 
 
-@pytest.mark.parametrize(
-    ("tier", "order", "size"), list(itertools.product(TIERS, ORDERS, SIZES))
-)
-def test_star_graphs(tier, order, size):
-    config = shipped.star_graphs(f"tier={tier},order={order},size={size}", **FEW)
+# Every tier, order and size with both networks, which do not care about the tier.
+CHOICES = [
+    f"tier={tier},order={order},size={size},network={network}"
+    for tier, order, size, network in itertools.product(TIERS, ORDERS, SIZES, NETWORKS)
+    if tier == "tiny" or network == "canvas"
+]
+
+
+@pytest.mark.parametrize("argument", CHOICES)
+def test_star_graphs(argument):
+    config = shipped.star_graphs(argument, **FEW)
+    chosen = dict(part.split("=") for part in argument.split(","))
+    tier, order = chosen["tier"], chosen["order"]
+    assert config.network.kind == chosen["network"]
     examples, init, _ = parts_of(config)
     assert examples.tokens.shape == (8, TIERS[tier].max_length)
     groups = {"policy", "order"} if order == "learned" else {"policy"}
@@ -60,8 +70,14 @@ def test_star_graphs(tier, order, size):
 
 def test_defaults():
     assert shipped.star_graphs() == shipped.star_graphs(
-        "size=cpu,order=learned,method=insertion_process,tier=tiny"
+        "size=cpu,order=learned,method=insertion_process,tier=tiny,network=canvas"
     )
+
+
+def test_a_trajectory_network_takes_every_step():
+    config = shipped.star_graphs("network=trajectory")
+    assert config.method.num_steps == 0
+    assert shipped.star_graphs("network=canvas").method.num_steps > 0
 
 
 def test_the_hard_tier_at_full_size_is_the_papers():
@@ -70,6 +86,8 @@ def test_the_hard_tier_at_full_size_is_the_papers():
     assert (network.num_layers, network.width, network.num_heads) == (12, 128, 8)
     assert (order_network.num_layers, order_network.width) == (6, 64)
     assert (config.train.num_steps, config.train.batch_size) == (78_100, 64)
+    assert (network.kind, config.method.num_steps) == ("canvas", 1)
+    assert network.prompt_sees_canvas
     assert not network.neighbours
     assert not network.prompt_positions
 

@@ -29,6 +29,13 @@ def test_rates_have_wilsons_interval(successes, trials):
     assert 0 <= found.low <= found.value <= found.high <= 1
 
 
+def test_rates_count_the_examples_they_apply_to():
+    applies = np.array([1.0, 1.0, 1.0, 0.0])
+    found = evaluation.estimate(Score(np.array([1.0, 0, 1, 0]), applies, is_rate=True))
+    assert found == evaluation.estimate(mean_of([1.0, 0, 1], is_rate=True))
+    assert found.num_examples == 3
+
+
 @pytest.mark.parametrize(
     "values",
     [

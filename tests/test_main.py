@@ -150,14 +150,18 @@ def test_wrong_flags(refusal, workdir, arguments, parts):
     ("argument", "sentence"),
     [
         ("tier=huge", "tier is 'huge' in .*; allowed are tiny, easy, medium, hard."),
-        ("method=no", "method is 'no' in .*; allowed are insertion_process."),
+        (
+            "method=no",
+            "method is 'no' in .*; allowed are insertion_process, flexmdm, loflexmdm.",
+        ),
         (
             "order=no",
             "order is 'no' in .*; allowed are learned, uniform, left_to_right.",
         ),
+        ("network=no", "network is 'no' in .*; allowed are canvas, trajectory."),
         ("size=no", "size is 'no' in .*; allowed are cpu, paper, smoke."),
-        ("teir=easy", "no choice 'teir'; it has tier, method, order, size."),
-        ("easy", "no choice 'easy'; it has tier, method, order, size."),
+        ("teir=easy", "no choice 'teir'; it has tier, method, .*, network, size."),
+        ("easy", "no choice 'easy'; it has tier, method, order, network, size."),
     ],
 )
 def test_wrong_choices(refusal, workdir, argument, sentence):
@@ -182,9 +186,12 @@ def test_wrong_choices(refusal, workdir, argument, sentence):
         ("optim.clip_norm=abc", "--config.optim.clip_norm=abc: expected a number."),
         ("train.fsdp=abc", "--config.train.fsdp=abc: expected true or false."),
         ("optim.group_scale=abc", "--config.optim.group_scale=abc: expected a dict"),
-        ("task.name=mazes", "task.name is 'mazes'; allowed are star_graphs."),
+        ("task.name=mazez", "task.name is 'mazez'; allowed are mazes, star_graphs."),
         ("task.tier=huge", "'huge': the tiers are tiny, easy, medium, hard."),
-        ("method.name=no", "method.name is 'no'; allowed are insertion_process."),
+        (
+            "method.name=no",
+            "method.name is 'no'; allowed are flexmdm, insertion_process, loflexmdm.",
+        ),
         ("method.termination=no", "termination must be .*'policy', 'eos'.*, got 'no'."),
         ("method.order=uniform", "group_scale names 'order', .* groups are 'policy'."),
         ("network.num_heads=3", "width 16 is not a multiple of num_heads 3."),
@@ -192,7 +199,8 @@ def test_wrong_choices(refusal, workdir, argument, sentence):
         ("train.batch_size=12", "12 .* 8 devices; the nearest sizes .* 8 and 16."),
         ("task.num_validation=0", "num_validation is 0, but must be at least 1."),
         ("task.num_test=-1", "num_test is -1, but must be at least 1."),
-        ("method.num_steps=0", "num_steps is 0, but must be at least 1."),
+        ("method.num_steps=-1", "num_steps is -1, but must be at least 0."),
+        ("network.kind=no", "network.kind is 'no'; allowed are canvas, trajectory."),
         ("method.num_samples=1", "learned order needs num_samples of at least 2"),
         ("method.bound_samples=0", "bound_samples is 0, but must be at least 1."),
         ("network.num_heads=0", "num_heads is 0, but must be at least 1."),

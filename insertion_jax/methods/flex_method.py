@@ -138,21 +138,25 @@ class LoFlexMDMConfig(FlexConfig):
 
 
 def make(
-    denoiser: Network, events: Network | None, config: FlexConfig, *, mask_id: int
+    denoiser: Network,
+    events: Network | None,
+    config: FlexConfig,
+    *,
+    mask_id: int,
+    shares_trunk: bool = False,
 ) -> Method:
     """Joins the networks to the objective.
 
     Args:
       denoiser: `apply(params, prompt, prompt_mask, dropout_key)` is a denoiser.
       events: for a `LoFlexMDMConfig`, `apply(params, example, time, dropout_key)`
-        gives `(insert[L], unmask[L])`; where its `init` is None, it shares the
-        denoiser's parameters. None for a `FlexMDMConfig`.
+        gives `(insert[L], unmask[L])`. None for a `FlexMDMConfig`.
       config: of the objective and the sampler.
       mask_id: the token that stands for a mask.
+      shares_trunk: `events.apply` needs the denoiser's parameters beside its own.
 
     Returns:
-      `Method`; its parameter groups are "policy" and, for event rates with parameters
-      of their own, "order".
+      `Method`; its parameter groups are "policy" and, with event rates, "order".
 
     Raises:
       InputError: if a network of event rates is missing, or given where it is not
@@ -165,12 +169,11 @@ def make(
             "of event rates."
         )
     law = _law_of(config)
-    has_group = learned and events.init is not None
 
     def init(key, example):
         key_policy, key_order = jax.random.split(key)
         params = {"policy": denoiser.init(key_policy, example)}
-        if has_group:
+        if learned:
             params["order"] = events.init(key_order, example)
         return params
 
@@ -178,7 +181,9 @@ def make(
         if not learned:
             ones = jnp.ones(example.tokens.shape)
             return lambda t: (ones, ones)
-        group = params["order" if has_group else "policy"]
+        group = params["order"]
+        if shares_trunk:
+            group = params["policy"] | group
         if config.rates_see_time:
             # The same dropout at all times, so that noise does not look like time.
             clone = lambda: (

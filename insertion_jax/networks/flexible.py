@@ -169,8 +169,8 @@ def make_shared(
     Args: as of `make` and `make_order`.
 
     Returns:
-      `(denoiser, events)`, used as those of `make` and `make_order`, but with the
-      same parameters, which the first one's `init` makes; the second has none.
+      `(denoiser, events)`, used as those of `make` and `make_order`. The parameters of
+      `events` are its heads; its `apply` needs those of the denoiser too, in one dict.
     """
     module = FlexibleNetwork(
         config,
@@ -181,8 +181,21 @@ def make_shared(
         learns_unmask=learns_unmask,
         order_sees_time=order_sees_time,
     )
-    return Network(_init(module), _denoiser(module)), Network(
-        None, _event_rates(module)
+
+    def init_part(is_events):
+        def init(key, example):
+            params = _init(module)(key, example)
+            return {
+                name: group
+                for name, group in params.items()
+                if name.startswith("order_") == is_events
+            }
+
+        return init
+
+    return (
+        Network(init_part(False), _denoiser(module)),
+        Network(init_part(True), _event_rates(module)),
     )
 
 

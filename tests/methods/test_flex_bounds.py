@@ -42,6 +42,24 @@ def _bounds(q, model_q):
     return exact, _estimates(denoise, 1, 64), _estimates(denoise, 0, 64)
 
 
+def test_weighted_times_integrate():
+    draw = jax.jit(
+        lambda keys: [
+            flex_masked_diffusion.draw_times(key, 2000, exponent, 1e-4)
+            for key, exponent in zip(keys, (1.0, 2.0, 3.0), strict=True)
+        ]
+    )
+    for times, weights in draw(jax.random.split(jax.random.key(0), 3)):
+        assert times.min() >= 1e-4 - 1e-6
+        assert times.max() <= 1 - 1e-4 + 1e-6
+        mean = lambda f: np.mean(weights * f(np.asarray(times, np.float64)))
+        np.testing.assert_allclose(mean(np.exp), np.e - 1, rtol=1e-3)
+        steep = mean(lambda t: (1 - t) ** -0.5)
+        np.testing.assert_allclose(steep, 2 * (1 - 0.01), rtol=0.01)
+    # Control: without the weights only the uniform law integrates.
+    assert abs(np.mean(np.exp(times)) - (np.e - 1)) > 0.1
+
+
 def test_the_bound_of_one_symbol_is_tight():
     q = 0.3
     with jax.enable_x64(True):

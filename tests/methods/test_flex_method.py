@@ -191,9 +191,9 @@ def test_networks_learn_in_every_part():
         RateConfig(low=1.01),
         learns_unmask=True,
     )
-    method = flex_method.make(*networks, config, mask_id=MASK)
+    method = flex_method.make(*networks, config, mask_id=MASK, shares_trunk=True)
     params = tiny.random_params(method.init, _row(2))
-    assert set(params) == {"policy"}
+    assert set(params["order"]) == {"order_insert", "order_unmask"}
     grads = tables.jit(jax.grad(method.loss, has_aux=True))(
         params, _row(4), jax.random.key(3), 0
     )[0]

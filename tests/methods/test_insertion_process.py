@@ -10,7 +10,7 @@ import pytest
 import tables
 from tables import CASES, Case
 
-from insertion_jax.core import estimators, exact, permutations, trajectories
+from insertion_jax.core import estimators, exact, permutations, policies, trajectories
 from insertion_jax.methods import insertion_process
 
 TABLES = tables.random_tables(2)
@@ -219,11 +219,9 @@ def _broken(mistake):
         missing = trajectories.missing_positions(4, length, anchored)
 
         def one(perm):
-            inserted = permutations.inverse(perm) < steps[0]
-            included, left = anchored | inserted, missing & ~inserted
-            terms = insertion_process.step_terms(
-                policy, order_logits, tokens, included, left, **options
-            )
+            left = missing & ~trajectories.prefix_mask(perm, steps[0])
+            read = policies.reader(policy, tokens, length, perm, **options)
+            terms = insertion_process.step_terms(read(steps[0]), order_logits, left)
             log_q = permutations.plackett_luce_log_prob(
                 order_logits, perm, missing, steps[0]
             )

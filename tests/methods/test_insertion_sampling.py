@@ -8,11 +8,14 @@ import tables
 
 from insertion_jax.core import trajectories
 from insertion_jax.methods import insertion_process
-from insertion_jax.types import Canvas, InsertionLogits
+from insertion_jax.types import Canvas, InsertionLogits, TrajectoryPolicy
 
 SIZE = 3
 TABLES = tables.Tables(
     *(x.astype(np.float32) for x in tables.random_tables(3, size=SIZE, scale=1.0))
+)
+HISTORIES = tables.Tables(
+    *(x.astype(np.float32) for x in tables.random_histories(4, size=SIZE, scale=1.0))
 )
 NUM_DRAWS = 20_000
 
@@ -40,12 +43,11 @@ def _empty():
     return Canvas(jnp.zeros(SIZE, int), jnp.int32(0), jnp.zeros(SIZE, bool))
 
 
-def _draws(canvas, num_draws=NUM_DRAWS, seed=0, **options):
+def _draws(canvas, num_draws=NUM_DRAWS, seed=0, policy=None, **options):
     """Counts of `(final state, stopped)`."""
     keys = jax.random.split(jax.random.key(seed), num_draws)
-    run = lambda key: insertion_process.sample(
-        key, tables.policy_of(TABLES), canvas, **options
-    )
+    policy = tables.policy_of(TABLES) if policy is None else policy
+    run = lambda key: insertion_process.sample(key, policy, canvas, **options)
     canvases, traces = jax.tree.map(np.asarray, tables.jit(jax.vmap(run))(keys))
     counts = {}
     for *row, stopped in zip(*canvases, traces.stopped, strict=True):
@@ -83,8 +85,14 @@ LAWS = {
 }
 
 
-@pytest.mark.parametrize("name", LAWS)
-def test_samples_follow_the_law(name):
+ORDERED = ["policy", "eos-short", "eos-temperature", "anchored"]
+
+
+@pytest.mark.parametrize(
+    ("name", "histories"),
+    [(name, False) for name in LAWS] + [(name, True) for name in ORDERED],
+)
+def test_samples_follow_the_law(name, histories):
     options, changes = LAWS[name]
     options = {"max_length": SIZE} | options
     start = changes.get("start", _empty())
@@ -94,15 +102,30 @@ def test_samples_follow_the_law(name):
         options["closed"] = jnp.asarray(closed)
     state = _state(start.tokens, int(start.length), start.anchored)
     expected = tables.outcomes(
-        TABLES, state, options["max_length"], closed, eos_id, **oracle
+        HISTORIES if histories else TABLES,
+        state,
+        options["max_length"],
+        closed,
+        eos_id,
+        histories=histories,
+        **oracle,
     )
-    assert _p_value(_draws(start, **options), expected) > 1e-4
+    policy = tables.trajectory_policy_of(HISTORIES) if histories else None
+    assert _p_value(_draws(start, policy=policy, **options), expected) > 1e-4
 
 
 def test_control_another_law_is_told_apart():
     counts = _draws(_empty(), max_length=SIZE)
     hotter = tables.outcomes(TABLES, (), SIZE, reshape=_temperature(1.1))
     assert _p_value(counts, hotter) < 1e-6
+
+
+def test_control_a_cache_that_is_not_kept_up_to_date_shows():
+    # Two insertions by the same logits, as if nothing had been inserted.
+    policy = tables.trajectory_policy_of(HISTORIES)
+    stale = policy._replace(advance=lambda number, slot, token: number)
+    expected = tables.outcomes(HISTORIES, (), SIZE, histories=True)
+    assert _p_value(_draws(_empty(), policy=stale, max_length=SIZE), expected) < 1e-6
 
 
 def _hash_policy(canvas, weights):
@@ -115,28 +138,54 @@ def _hash_policy(canvas, weights):
     return InsertionLogits(2 * jnp.sin(phase + slots), jnp.sin(phase) - 2.0, 2 * token)
 
 
-@pytest.fixture(scope="module", params=[None, 5])
+def _ordered_policy(weights):
+    """Arbitrary logits that depend on the order of insertion, for any L."""
+    size = len(weights)
+
+    def begin(canvas):
+        inside = jnp.arange(size) < canvas.length
+        return jnp.sum(jnp.where(inside, (canvas.tokens + 1) * weights, 0.0))
+
+    def look(phase):
+        slots = jnp.arange(size + 1)
+        token = lambda z: 2 * jnp.sin(phase + z * 1.7 + jnp.arange(6) * 2.3)
+        return 2 * jnp.sin(phase + slots), jnp.sin(phase) - 1.5, token
+
+    def advance(phase, slot, token):
+        return (1.3 * phase + slot * 0.7 + token * 2.1) % 6.0
+
+    return TrajectoryPolicy(None, None, begin, look, advance)
+
+
+@pytest.fixture(
+    scope="module", params=[(None, False), (5, False), (None, True), (5, True)]
+)
 def runs(request):
     """Samples from many random starts: canvases, starts, closed gaps, traces."""
     rng = np.random.default_rng(4)
-    num_rows, size, max_length = 300, 8, 7
+    eos_id, ordered = request.param
+    # Several steps make one turn of the loop of a policy with a cache: more of them
+    # than of rows that end together.
+    num_rows, size, max_length = 300, *((20, 19) if ordered else (8, 7))
     lengths = rng.integers(0, max_length + 1, num_rows)
     tokens = rng.integers(0, 5, (num_rows, size))
     inside = np.arange(size) < lengths[:, None]
     flags = inside & (rng.random((num_rows, size)) < 0.8)
     closed = rng.random((num_rows, size + 1)) < 0.5
-    if request.param is not None:  # the last gap must be open
+    if eos_id is not None:  # the last gap must be open
         closed[np.arange(num_rows), flags.sum(axis=1)] = False
     weights = rng.normal(size=size).astype(np.float32)
 
     def one(key, tokens, length, flags, closed):
         return insertion_process.sample(
             key,
-            functools.partial(_hash_policy, weights=weights),
+            _ordered_policy(weights)
+            if ordered
+            else functools.partial(_hash_policy, weights=weights),
             Canvas(tokens, length, flags),
             max_length=max_length,
             closed=closed,
-            eos_id=request.param,
+            eos_id=eos_id,
         )
 
     keys = jax.random.split(jax.random.key(5), num_rows)
@@ -147,7 +196,7 @@ def runs(request):
     )
     return (
         *jax.tree.map(np.asarray, (Canvas(*args[:3]), closed, canvases, traces, first)),
-        request.param,
+        eos_id,
         max_length,
     )
 

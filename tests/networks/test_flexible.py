@@ -215,17 +215,18 @@ def test_one_trunk_for_both():
     denoiser, events_ = flexible.make_shared(
         tiny.config(), tiny.VOCAB, RateConfig(), RateConfig(low=1.0)
     )
-    assert events_.init is None
     example = tiny.example()
     params = tiny.random_params(denoiser.init, example)
-    assert set(params) >= {"trunk", "content", "insert", "order_insert", "time"}
+    heads = tiny.random_params(events_.init, example)
+    assert set(params) >= {"trunk", "content", "insert", "time"}
+    assert set(heads) == {"order_insert"}
 
     def both(params):
         rates = denoiser.apply(params, example.prompt, example.prompt_mask)
         insert, _ = events_.apply(params, example, 0.3)
         return rates(_masked(example), 0.3).insert.sum(), insert.sum()
 
-    jacobian = tables.jit(jax.jacrev(both))(params)
+    jacobian = tables.jit(jax.jacrev(both))(params | heads)
     sizes = [
         {name: max(map(np.ptp, jax.tree.leaves(group))) for name, group in part.items()}
         for part in jacobian
