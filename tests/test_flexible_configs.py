@@ -47,7 +47,13 @@ def test_a_shared_trunk(shares_trunk):
 @pytest.mark.parametrize(
     ("method", "section", "field", "value", "sentence"),
     [
-        ("flexmdm", "method", "insert_schedule", "x", "In section 'method': insert_sch"),
+        (
+            "flexmdm",
+            "method",
+            "insert_schedule",
+            "x",
+            "In section 'method': insert_sch",
+        ),
         ("flexmdm", "method", "insert_parameters", (1.0,), "In section 'method': "),
         ("loflexmdm", "method", "shape", -1.0, "In section 'method': shape is -1.0"),
         ("loflexmdm", "method", "num_samples", 1, "need num_samples of at least 2"),

@@ -242,11 +242,9 @@ def make(
         if config.learns_unmask:
             more = flex_regulariser.penalties(key_unmask, config.shape, unmask, free)
             parts = jax.tree.map(jnp.add, parts, more)
-        weighted = (
-            config.mean_weight * parts.mean
-            + config.boundary_weight * parts.boundary
-            + config.kl_weight * parts.kl
-        )
+        weights = (config.mean_weight, config.boundary_weight, config.kl_weight)
+        # A weight of 0 saves a gradient, of which the last part's is dear.
+        weighted = sum(w * part for w, part in zip(weights, parts, strict=True) if w)
         info = {f"penalty_{name}": value for name, value in parts._asdict().items()}
         for name, rates in (("insert", insert), ("unmask", unmask)):
             if name == "insert" or config.learns_unmask:

@@ -319,7 +319,7 @@ def make(
       `Network` whose `apply(params, prompt[C], prompt_mask[C], dropout_key=None)` is
       a `TrajectoryPolicy`. The prompt is encoded once for all trajectories. Without
       a dropout key there is no dropout; the key given to `encode` replaces it for
-      one trajectory. Sampling is without dropout.
+      one trajectory. Sampling adds no dropout of its own: give `apply` no key for it.
     """
     module = TrajectoryNetwork(config, vocab_size, emits_eos)
 

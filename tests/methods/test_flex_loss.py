@@ -7,8 +7,12 @@ import tables
 
 from insertion_jax.core import noising, schedules
 from insertion_jax.core.leaps import MaskedRates
-from insertion_jax.methods import flex_law, flex_loss, flex_masked_diffusion
-from insertion_jax.methods import flex_regulariser
+from insertion_jax.methods import (
+    flex_law,
+    flex_loss,
+    flex_masked_diffusion,
+    flex_regulariser,
+)
 
 LINEAR = flex_law.kumaraswamy(1.0)
 
@@ -69,6 +73,27 @@ def test_worked_example():
     assert terms.unmask == 0.0
     assert terms.num_masks == 1
     np.testing.assert_allclose(log_q, -7.29798473, atol=1e-6)
+
+
+def test_padding_does_not_matter():
+    @tables.jit
+    def parts(garbage):
+        tokens = jnp.array([0, 1, 2, 3, garbage, garbage])
+        times = flexible_tables.times_of(np.array([*STATES, noising.DROPPED, 1]))
+        fixed = jnp.zeros(6, bool)
+        noised = noising.noise(tokens, fixed, 4, *times, 0.5, mask_id=4)
+        rates = jnp.array([2.0, 4.0, 1.0, 3.0, 50.0, 70.0]), jnp.ones(6)
+        model = MaskedRates(
+            jnp.zeros((6, 4)),
+            jnp.array([1.0, 6.0, 5.0, 9.0, 9.0, 9.0, 9.0]),
+            jnp.ones(6),
+        )
+        return flex_loss.loss_terms(
+            lambda canvas, time: model, tokens, noised, 0.5, *rates, LINEAR
+        )
+
+    for garbage in (0, -7, 1_000_000):
+        np.testing.assert_allclose(parts(garbage), _worked_example(1.0, OPEN)[0])
 
 
 def test_normalisations():

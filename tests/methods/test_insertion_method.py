@@ -206,7 +206,7 @@ def test_entropy_weight_falls_linearly_to_zero():
         ({"order": "random"}, r"order must be one of \('learned', .* got 'random'"),
         ({"termination": "stop"}, r"termination must be one of .* got 'stop'"),
         ({"num_samples": 1}, "num_samples of at least 2, got 1"),
-        ({"num_steps": 0}, "num_steps is 0, but must be at least 1"),
+        ({"num_steps": -1}, "num_steps is -1, but must be at least 0"),
         ({"bound_samples": 0}, "bound_samples is 0, but must be at least 1"),
     ],
 )
