@@ -13,7 +13,7 @@ from insertion_jax.types import NUM_SPECIALS, InputError
 SPECIALS = ("<pad>", "<bos>", "<eos>")
 
 _TOKEN = re.compile(
-    r"\[[^\[\]\s]+\]"
+    r"\[[!-Z\\^-~]+\]"  # ASCII, no blanks
     r"|Br|Cl|[BCNOPSFIbcnops*]"
     r"|%\(\d+\)|%\d\d|\d"
     r"|->|<-|[-=#$:/\\~]"
