@@ -104,6 +104,10 @@ def _parse(argument):
             )
         chosen[name] = value
         given.add(name)
+    if "maze_file" in given and not chosen["maze_file"]:
+        raise ValueError(
+            "maze_file is empty in the config's argument; it must name a text file."
+        )
     if {"family", "maze_file"} <= given:
         raise ValueError(
             "The config's argument has both family and maze_file; choose one of them."

@@ -252,7 +252,7 @@ def _cpu(config):
     config.optim.ema_decay = 0.99
     steps = {"tiny": 1_000, "easy": 1_500, "medium": 5_000, "hard": 10_000}
     if method.name != "insertion_process":  # a canvas has fewer tokens to learn from
-        steps = {tier: 4 * number for tier, number in steps.items()}
+        steps |= {"tiny": 4_000, "easy": 4_000}
     config.train.update(
         num_steps=steps[config.task.tier],
         log_every=100,
@@ -284,4 +284,3 @@ def _smoke(config):
         num_validation_bounds=2,
         batch_size=5,
     )
-    config.sample.num_pictures = 1

@@ -4,6 +4,7 @@ absl and ml_collections tell of bad flags and bad configs in tracebacks or in Py
 words; here these become an `InputError`, and any `InputError` becomes the exit status.
 """
 
+import pathlib
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -47,6 +48,9 @@ def parse(argv: Sequence[str]) -> list[str]:
     Raises:
       InputError: says what is wrong and what is allowed.
     """
+    path = _config_path(argv)
+    if path and not path.partition(":")[0].endswith(".py"):
+        raise InputError(f"--config is {path!r}; it must name a Python file.")
     # Else jax tells at every start which accelerators it did not find.
     logging.set_verbosity(logging.WARNING)
     try:
@@ -108,7 +112,10 @@ def _missing_field(argv):
 
 
 def _missing_file(argv):
-    return f"There is no config file {_config_path(argv)!r} to read."
+    path = pathlib.Path(_config_path(argv).partition(":")[0])
+    found = sorted(file.name for file in path.parent.glob("*.py"))
+    there = f"; {path.parent}/ has {', '.join(found)}" if found else ""
+    return f"There is no config file {str(path)!r} to read{there}."
 
 
 def _config_path(argv):

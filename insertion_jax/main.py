@@ -27,7 +27,11 @@ _SPLIT = flags.DEFINE_enum(
     "split", "test", ["train", "validation", "test"], "Examples to work on."
 )
 _NUM_SAMPLES = flags.DEFINE_integer(
-    "num_samples", 16, "For --mode=sample: how many sequences to draw.", lower_bound=1
+    "num_samples",
+    None,
+    "For --mode=sample: how many sequences to draw; 16 if not given, and 1 for the greedy "
+    "answer to a --prompt.",
+    lower_bound=1,
 )
 _PROMPT = flags.DEFINE_string(
     "prompt", None, "For --mode=sample: one problem of your own, as text."

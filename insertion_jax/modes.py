@@ -4,6 +4,7 @@ import math
 import pathlib
 
 import jax
+import numpy as np
 from ml_collections import ConfigDict
 
 from insertion_jax import build, evaluation, runs, sampling
@@ -71,6 +72,11 @@ def train(config: ConfigDict, workdir: pathlib.Path) -> None:
         meta={"config": config.to_dict(), "commit": runs.provenance()["commit"]},
         evaluate=values_of,
     )
+    if jax.process_index() == 0:
+        print(
+            f"Trained; now --mode=evaluate --workdir={workdir} measures the run, and "
+            f"--mode=sample --workdir={workdir} draws from it."
+        )
 
 
 def evaluate(workdir: pathlib.Path, split: str, options: dict, seed: int) -> None:
@@ -116,10 +122,20 @@ def sample(
     options: dict,
     seed: int,
     *,
-    num_samples: int,
+    num_samples: int | None,
     prompt: str | None,
 ) -> None:
     """Draws sequences for a split's examples or for a prompt; writes `samples/`.
+
+    Samples made with other options stay: these then go to `samples-2/` and so on.
+
+    Args:
+      workdir: of the run.
+      split: whose first examples to answer where there is no prompt.
+      options: of sampling, in place of the config's.
+      seed: of the samples.
+      num_samples: how many; None for 16, or for 1 where a prompt is answered greedily.
+      prompt: a problem as text, to be answered `num_samples` times.
 
     Raises:
       InputError: the directory is not that of a run, an option is out of range, or
@@ -128,6 +144,9 @@ def sample(
     config = runs.load_config(workdir)
     task = build.task(config)
     method = build.method(config, task)
+    chosen = _options(config, options)
+    if num_samples is None:
+        num_samples = 1 if prompt is not None and chosen.greedy else 16
     if prompt is None:
         problems = task.load(split)
         if num_samples > len(problems.length):
@@ -139,29 +158,31 @@ def sample(
     else:
         row = task.parse_prompt(prompt)
         problems = jax.tree.map(lambda x: x.repeat(num_samples, axis=0), row)
-    chosen = _options(config, options)
+        problems = problems._replace(index=np.arange(num_samples, dtype=np.int32))
     batch_size = _evaluation_sizes(config)["batch_size"]
     params, meta = checkpoint.read_params(workdir)
     samples = sampling.make_sampler(method, chosen, batch_size)(
         params, problems, jax.random.key(seed), progress=True
     )
+    made_with = {
+        "step": meta["step"],
+        "seed": seed,
+        "num_samples": num_samples,
+        "prompt": prompt,
+        "split": None if prompt else split,
+        "options": chosen._asdict(),
+    }
     paths = sampling.write(
-        workdir / "samples",
+        runs.samples_folder(workdir, made_with),
         task,
         problems,
         samples,
-        {
-            "step": meta["step"],
-            "seed": seed,
-            "prompt": prompt,
-            "split": None if prompt else split,
-            "options": chosen._asdict(),
-            "made_by": runs.provenance(),
-        },
+        made_with | {"made_by": runs.provenance()},
         num_pictures=config.sample.num_pictures,
     )
     for row in range(min(num_samples, 5)):
-        print(task.format(samples.tokens[row], int(samples.length[row])))
+        text = task.format(samples.tokens[row], int(samples.length[row]))
+        print(text or "(empty)")
     if num_samples > 5:
         print(f"... and {num_samples - 5} more")
     print("Written to:")

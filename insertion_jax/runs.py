@@ -5,10 +5,11 @@ meta.json       versions, devices, commit, command
 checkpoints/    parameters, optimiser, data position
 metrics.jsonl   training metrics; also as TensorBoard events
 results.json    what `evaluate` measured, by split
-samples/        what `sample` drew
+samples/        what `sample` drew; samples-2/ and so on, drawn with other options
 """
 
 import datetime
+import itertools
 import json
 import pathlib
 import platform
@@ -65,6 +66,27 @@ def load_config(workdir: pathlib.Path) -> ConfigDict:
             "run made with --mode=train."
         )
     return ConfigDict(read_json(path))
+
+
+def samples_folder(workdir: pathlib.Path, made_with: dict[str, Any]) -> pathlib.Path:
+    """Where samples go, so that none made otherwise are lost.
+
+    Args:
+      workdir: of the run.
+      made_with: what decides the samples, as JSON can hold it.
+
+    Returns:
+      The first of `samples`, `samples-2`, ... that is not there, or that holds
+      samples made with the same, which will come out the same.
+    """
+    for number in itertools.count(1):
+        folder = workdir / (f"samples-{number}" if number > 1 else "samples")
+        meta = folder / "meta.json"
+        if not folder.exists():
+            return folder
+        there = read_json(meta) if meta.exists() else {}
+        if {name: there.get(name) for name in made_with} == made_with:
+            return folder
 
 
 def provenance() -> dict[str, Any]:

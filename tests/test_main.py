@@ -92,7 +92,7 @@ def test_calls_the_mode_with_its_flags(call, monkeypatch, tmp_path):
     assert sampled == (
         "sample",
         (tmp_path / "run", "test", {"greedy": False}, 7),
-        {"num_samples": 16, "prompt": "0>1"},
+        {"num_samples": None, "prompt": "0>1"},
     )
 
 
@@ -134,7 +134,9 @@ def test_a_wrong_input_ends_the_process_with_one_line(workdir):
         ([], ["--config is missing", "configs/star_graphs.py"]),
         ([f"--config={MISSING}"], [f"no config file '{MISSING}'"]),
         (["--config", MISSING], [f"no config file '{MISSING}'"]),
-        ([f"--config={MISSING}:tier=easy"], [f"no config file '{MISSING}:tier=easy'"]),
+        ([f"--config={MISSING}:tier=easy"], [f"no config file '{MISSING}' to read"]),
+        ([f"--config={MISSING}"], ["configs/ has mazes.py, star_graphs.py"]),
+        (["--config=README.md"], ["'README.md'; it must name a Python file"]),
         ([f"--config={MISSING}", "--config.x=1"], [f"no config file '{MISSING}'"]),
         (["--config.x=1"], ["--config.x needs", "--config=FILE"]),
         (["--config.x=1", SMOKE], ["--config.x=1", "before a value for --config"]),

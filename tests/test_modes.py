@@ -57,7 +57,17 @@ def evaluate(workdir, options, seed=0):
 
 def sample(workdir, num_samples, prompt=None, **options):
     modes.sample(workdir, "test", options, 0, num_samples=num_samples, prompt=prompt)
-    lines = (workdir / "samples" / "samples.jsonl").read_text().splitlines()
+    return read_samples(newest(workdir))
+
+
+def newest(workdir):
+    """The folder of the samples that were written last."""
+    metas = workdir.glob("samples*/meta.json")
+    return max(metas, key=lambda path: path.stat().st_mtime_ns).parent
+
+
+def read_samples(folder):
+    lines = (folder / "samples.jsonl").read_text().splitlines()
     return [json.loads(line) for line in lines]
 
 
@@ -177,7 +187,7 @@ def test_sampling_for_a_split(workdir, capsys):
         assert sorted(line["insertion_steps"]) == list(range(count))
         assert line["length"] == count
         assert line["exact_match"] == float(line["sample"] == target)
-    folder = workdir / "samples"
+    folder = newest(workdir)
     assert {path.name for path in folder.iterdir()} == {
         "samples.jsonl",
         "meta.json",
@@ -188,7 +198,7 @@ def test_sampling_for_a_split(workdir, capsys):
     assert (meta["step"], meta["seed"], meta["split"]) == (NUM_STEPS, 0, "test")
     assert meta["options"] == {"temperature": 1.0, "top_p": 1.0, "greedy": False}
     printed = out.splitlines()
-    assert printed[:5] == [line["sample"] for line in lines[:5]]
+    assert printed[:5] == [line["sample"] or "(empty)" for line in lines[:5]]
     assert printed[5] == "... and 1 more"
     assert printed[-1].strip() == str(folder / "samples.png")
 
@@ -199,7 +209,32 @@ def test_sampling_for_a_prompt(workdir):
     for line in lines:
         assert set(line) == {"index", "sample", "target", "stopped", "insertion_steps"}
         assert line["target"] is None
+    assert [line["index"] for line in lines] == [0, 1, 2]
     # Each sample has its own key.
     assert len({line["sample"] for line in lines}) > 1
-    meta = runs.read_json(workdir / "samples" / "meta.json")
+    meta = runs.read_json(newest(workdir) / "meta.json")
     assert (meta["prompt"], meta["split"]) == (PROMPT, None)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "greedy", "count"), [(PROMPT, True, 1), (PROMPT, False, 16)]
+)
+def test_how_many_samples_if_nothing_is_said(workdir, prompt, greedy, count):
+    assert len(sample(workdir, None, prompt, greedy=greedy)) == count
+
+
+def test_no_sample_is_overwritten_by_others(workdir, tmp_path):
+    copy = tmp_path / "run"
+    shutil.copytree(workdir, copy, ignore=shutil.ignore_patterns("samples*"))
+    first = sample(copy, num_samples=2, greedy=False)
+    assert newest(copy).name == "samples"
+    second = sample(copy, num_samples=3, greedy=False)
+    assert newest(copy).name == "samples-2"
+    sample(copy, num_samples=2, prompt=PROMPT)
+    assert newest(copy).name == "samples-3"
+    # Made with the same, they come out the same, and need no other folder.
+    assert sample(copy, num_samples=3, greedy=False) == second
+    assert newest(copy).name == "samples-2"
+    assert read_samples(copy / "samples") == first
+    folders = sorted(path.name for path in copy.glob("samples*"))
+    assert folders == ["samples", "samples-2", "samples-3"]

@@ -128,11 +128,16 @@ def split_examples(
             if len(seen) == count:
                 return
         if idle == patience:
+            regions = len(np.unique(maze.component))
+            apart = f", whose free cells fall into {regions} regions apart," * (
+                regions > 1
+            )
             raise InputError(
-                f"Found no more than {len(seen)} of {count} examples for the {split} "
-                f"split: ask for fewer, as the maze seems to have no more paths of up "
-                f"to {tier.max_length} cells with {tier.min_subgoals} to "
-                f"{tier.max_subgoals} subgoals."
+                f"The maze{apart} seems to have no more than {len(seen)} of the {count} "
+                f"examples asked for the {split} split, paths of up to "
+                f"{tier.max_length} cells with {tier.min_subgoals} to "
+                f"{tier.max_subgoals} subgoals: set task.num_{split} to fewer, or choose "
+                "another maze or tier."
             )
 
 

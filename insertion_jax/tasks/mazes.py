@@ -253,7 +253,7 @@ def _verdicts(examples, tokens, length, maze):
         if size == 0:
             texts.append("nothing was written")
         elif invalid[row] >= 0:
-            texts.append(f"wrong at position {invalid[row]} of {size}")
+            texts.append(f"wrong at cell {invalid[row] + 1} of {size}")
         elif visited[row] < num_subgoals[row]:
             texts.append(f"visits {visited[row]} of {num_subgoals[row]} subgoals")
         elif size > needed[row]:

@@ -126,7 +126,8 @@ def train(
         manager = stack.enter_context(
             checkpoint.open_manager(workdir, keep=config.keep_checkpoints)
         )
-        target = place.restore_target(jax.eval_shape(init))
+        shapes = jax.eval_shape(init)
+        target = place.restore_target(shapes)
         if manager.latest_step() is None:
             # Made where it stays: the whole state may not fit on one device.
             shardings = jax.tree.map(lambda x: x.sharding, target)
@@ -169,6 +170,11 @@ def train(
         )
         window = _Window(chunks)
         batches = place.put_chunk(next(chunks))
+        count = sum(leaf.size for leaf in jax.tree.leaves(shapes.params))
+        writer.note(
+            f"Training {count:,} parameters in {workdir}, {len(examples.length):,} "
+            f"examples; the first {config.chunk} steps include compiling them."
+        )
         for step in range(
             start_step + config.chunk, config.num_steps + 1, config.chunk
         ):

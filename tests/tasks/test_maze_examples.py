@@ -167,7 +167,14 @@ def test_all_numbers_of_subgoals_occur():
             "   \n   ",
             "hard",
             100,
-            r"Found no more than \d+ of 100 examples for the train split: ask for fewer,",
+            r"The maze seems to have no more than \d+ of the 100 examples asked for the "
+            r"train split.* set task.num_train to fewer",
+        ),
+        (
+            "     \n#####\n     ",
+            "tiny",
+            1_000,
+            r"The maze, whose free cells fall into 2 regions apart, seems",
         ),
     ],
 )

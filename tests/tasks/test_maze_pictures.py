@@ -52,10 +52,10 @@ def test_panel(tmp_path, conditioning):
     [
         ([], "nothing was written"),
         ([10], "visits 1 of 2 subgoals"),
-        ([10, 10, 19], "wrong at position 1 of 3"),  # the same again
-        ([10, 0, 80], "wrong at position 1 of 3"),  # walls
-        ([10, 700, -1, EOS_ID - NUM_SPECIALS, 19], "wrong at position 1 of 5"),
-        ([700], "wrong at position 0 of 1"),
+        ([10, 10, 19], "wrong at cell 2 of 3"),  # the same again
+        ([10, 0, 80], "wrong at cell 2 of 3"),  # walls
+        ([10, 700, -1, EOS_ID - NUM_SPECIALS, 19], "wrong at cell 2 of 5"),
+        ([700], "wrong at cell 1 of 1"),
         ([10, 19, 10, 19, 10, 19, 28], "7 cells; 3 would do"),
     ],
 )
