@@ -2,21 +2,29 @@
 
     python benchmarks/summarise.py runs/star_*
 
-Runs that differ in `train.seed` alone share a row. Each needs `--mode=evaluate` and
-`--mode=sample --num_samples=1000` first. Columns: greedy exact match on held-out
-examples and the bounds, mean over seeds with the smallest and the largest; the
-posterior's entropy at the end of training; the rank correlation of a token's position
-with the step of its insertion (1: left to right, -1: right to left), over all samples;
-training steps per second.
+Runs that differ in `train.seed` alone share a row. Each needs `--mode=evaluate`, and
+`--mode=orders` for the correlations. Columns: greedy exact match on held-out examples
+and the bounds, mean over seeds with the smallest and the largest; the rank
+correlation of a token's insertion, and of its reveal, with its position from the left
+and with its distance to the junction; training steps per second.
 """
 
 import collections
 import json
+import math
 import pathlib
 import statistics
 import sys
 
-import numpy as np
+_PLACES = {"position": "position from the left", "junction": "distance to the junction"}
+_EVENTS = ("insertion", "reveal")
+_COLUMNS = (
+    "exact match",
+    "ELBO",
+    "importance-weighted",
+    *(f"{event} and {place}" for event in _EVENTS for place in _PLACES),
+    "steps/s",
+)
 
 
 def main(folders):
@@ -25,50 +33,51 @@ def main(folders):
         config = json.loads((folder / "config.json").read_text())
         seed = config["train"].pop("seed")
         groups[json.dumps(config, sort_keys=True)].append((seed, folder))
-    print(
-        "| task | order | seeds | exact match | ELBO | importance-weighted | order "
-        "entropy | position-step correlation | steps/s |\n" + "|---" * 9 + "|"
-    )
+    heads = ("task", "method", "updates", "seeds", *_COLUMNS)
+    print("| " + " | ".join(heads) + " |\n" + "|---" * len(heads) + "|")
     for text, runs in sorted(groups.items(), key=lambda item: _name(item[0])):
         rows = [_measured(folder) for _, folder in sorted(runs)]
-        columns = [_spread([row[i] for row in rows]) for i in range(len(rows[0]))]
+        columns = [_spread(values) for values in zip(*rows, strict=True)]
         seeds = ", ".join(str(seed) for seed, _ in sorted(runs))
         print("| " + " | ".join([*_name(text), seeds, *columns]) + " |")
 
 
 def _name(text):
     config = json.loads(text)
-    return config["task"]["tier"], config["method"]["order"]
+    method = config["method"]
+    if method["name"] == "insertion_process":
+        label = f"{method['order']} order"
+        if config["network"].get("kind") == "trajectory":
+            label += ", trajectory network"
+    else:
+        label = f"{method['name']}, loss by {method['normalisation']}"
+        if method.get("learns_unmask"):
+            label += ", both rates learned"
+    return config["task"]["tier"], label, str(config["train"]["num_steps"])
 
 
 def _measured(folder):
     results = json.loads((folder / "results.json").read_text())
     metrics = results["test, greedy"]["metrics"]
-    log = [json.loads(line) for line in (folder / "metrics.jsonl").open()]
-    training = [line for line in log if "train/elbo" in line]
-    speeds = [
-        x["train/steps_per_second"] for x in training if "train/steps_per_second" in x
+    values = [
+        metrics.get(name, {}).get("value")
+        for name in ("exact_match", "elbo", "importance_weighted_bound")
     ]
-    return (
-        metrics["exact_match"]["value"],
-        metrics["elbo"]["value"],
-        metrics["importance_weighted_bound"]["value"],
-        training[-1]["train/order_entropy"],
-        _correlation(folder),
-        statistics.median(speeds),
-    )
-
-
-def _correlation(folder):
-    values = []
-    for line in (folder / "samples" / "samples.jsonl").open():
-        steps = np.array(json.loads(line)["insertion_steps"])
-        if len(steps) > 1:
-            values.append(np.corrcoef(np.arange(len(steps)), steps)[0, 1])
-    return float(np.mean(values)) if values else float("nan")
+    orders = folder / "orders.json"
+    times = json.loads(orders.read_text())["times"] if orders.exists() else {}
+    for event in _EVENTS:
+        for place in _PLACES.values():
+            relation = times.get(event, {}).get(place)
+            values.append(relation and relation["correlation"]["value"])
+    log = [json.loads(line) for line in (folder / "metrics.jsonl").open()]
+    speeds = [x["train/steps_per_second"] for x in log if "train/steps_per_second" in x]
+    values.append(statistics.median(speeds))
+    return [math.nan if value is None else value for value in values]
 
 
 def _spread(values):
+    if any(map(math.isnan, values)):
+        return "–"
     mean = statistics.fmean(values)
     if len(values) == 1:
         return f"{mean:.3f}"

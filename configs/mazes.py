@@ -79,7 +79,13 @@ def get_config(argument: str = "") -> ConfigDict:
     size = chosen.get("size", _OTHER_CHOICES["size"][0])
     if size == "cpu":
         steps = {"tiny": 2_000, "easy": 10_000}
-        config.train.num_steps = steps.get(chosen["tier"], 20_000)
+        # Half of the paths are less than half as long as the longest.
+        config.train.update(
+            num_steps=steps.get(chosen["tier"], 20_000),
+            chunk=10,
+            max_padding=0.2,
+            bucket_steps=10,
+        )
     if size == "smoke":
         config.task.update(num_train=200, num_validation=10, num_test=20)
     return config

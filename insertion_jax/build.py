@@ -20,7 +20,26 @@ from insertion_jax.training.loop import LoopConfig
 from insertion_jax.training.state import OptimizerConfig
 from insertion_jax.types import InputError, Method, Task
 
-_TASKS = {"mazes": mazes.make, "star_graphs": star_graphs.make}
+
+def _linkers():
+    # Inside, as in the next: plans should not wait for rdkit.
+    from insertion_jax.tasks import linkers
+
+    return linkers
+
+
+def _molecules():
+    from insertion_jax.tasks import molecules
+
+    return molecules
+
+
+_TASKS = {
+    "linkers": _linkers,
+    "mazes": lambda: mazes,
+    "molecules": _molecules,
+    "star_graphs": lambda: star_graphs,
+}
 
 
 def task(config: ConfigDict) -> Task:
@@ -30,8 +49,24 @@ def task(config: ConfigDict) -> Task:
       InputError: an unknown name or field, or a value out of range.
     """
     section = _section(config, "task")
-    make = _choice("task.name", section.pop("name", None), _TASKS)
-    return _call("task", make, section)
+    module = _choice("task.name", section.pop("name", None), _TASKS)()
+    return _call("task", module.make, section)
+
+
+def fetch(config: ConfigDict) -> list[str]:
+    """Downloads what the task needs and does not have.
+
+    Returns:
+      A line about each file; none for a task that makes its own data.
+
+    Raises:
+      InputError: as `task`, or a download fails.
+    """
+    section = _section(config, "task")
+    module = _choice("task.name", section.pop("name", None), _TASKS)()
+    if not hasattr(module, "fetch"):
+        return []
+    return module.fetch(section.get("source", ""), section.get("data_dir", ""))
 
 
 def method(config: ConfigDict, of_task: Task) -> Method:
@@ -104,7 +139,13 @@ def _flexmdm(config, section, of_task):
     settings = _call("method", flex_method.FlexMDMConfig, section)
     vocab_size = len(of_task.vocabulary)
     denoiser = flexible.make(vocab_size=vocab_size, **_denoiser_options(config))
-    return flex_method.make(denoiser, None, settings, mask_id=vocab_size)
+    return flex_method.make(
+        denoiser,
+        None,
+        settings,
+        mask_id=vocab_size,
+        padded_length=of_task.prompt_length + of_task.max_length,
+    )
 
 
 def _loflexmdm(config, section, of_task):
@@ -130,7 +171,12 @@ def _loflexmdm(config, section, of_task):
             sees_time=settings.rates_see_time,
         )
     return flex_method.make(
-        denoiser, events, settings, mask_id=vocab_size, shares_trunk=shares_trunk
+        denoiser,
+        events,
+        settings,
+        mask_id=vocab_size,
+        padded_length=of_task.prompt_length + of_task.max_length,
+        shares_trunk=shares_trunk,
     )
 
 

@@ -1,70 +1,15 @@
 """Bounds and task metrics of a trained model, with 95 % intervals."""
 
 import math
+import sys
 from collections.abc import Callable
-from typing import NamedTuple
 
 import jax
 import numpy as np
 
 from insertion_jax import sampling
-from insertion_jax.types import Batch, Method, Score, Task
-
-_Z = 1.959963984540054  # 97.5 % quantile of the normal law
-
-
-class Estimate(NamedTuple):
-    """A mean over examples with its 95 % interval.
-
-    Attributes:
-      value: the mean, or ratio of sums.
-      low: Wilson's lower end for rates of yes and no, else the normal one.
-      high: the upper end.
-      num_examples: N; of a rate, those to which it applies.
-    """
-
-    value: float
-    low: float
-    high: float
-    num_examples: int
-
-
-def estimate(score: Score) -> Estimate:
-    """Sums up a metric over N examples.
-
-    Args:
-      score: totals and counts, float64[N].
-
-    Returns:
-      `Estimate`; the interval is Wilson's for rates, and the normal one of a ratio of
-      means (delta method) elsewhere, which may reach beyond what is possible.
-    """
-    total, count = np.asarray(score.total), np.asarray(score.count)
-    num = len(total)
-    if num == 0 or count.sum() == 0:
-        return Estimate(math.nan, math.nan, math.nan, num)
-    value = total.sum() / count.sum()
-    if score.is_rate:
-        num = int(count.sum())
-        low, high = wilson(total.sum(), count.sum())
-    else:
-        residual = (total - value * count) / count.mean()
-        half = _Z * residual.std(ddof=1) / math.sqrt(num) if num > 1 else math.inf
-        low, high = value - half, value + half
-    return Estimate(float(value), float(low), float(high), num)
-
-
-def wilson(successes: float, trials: int) -> tuple[float, float]:
-    """95 % interval of a rate (Wilson, 1927)."""
-    rate = successes / trials
-    centre = (rate + _Z**2 / (2 * trials)) / (1 + _Z**2 / trials)
-    half = (
-        _Z
-        / (1 + _Z**2 / trials)
-        * math.sqrt(rate * (1 - rate) / trials + _Z**2 / (4 * trials**2))
-    )
-    # At rates of 0 and 1 an end meets the rate; rounding must not push it past.
-    return max(0.0, min(centre - half, rate)), min(1.0, max(centre + half, rate))
+from insertion_jax.estimates import Estimate, estimate
+from insertion_jax.types import Batch, Comparison, Method, Score, Task
 
 
 def make_evaluation(
@@ -77,6 +22,7 @@ def make_evaluation(
     batch_size: int,
     options: sampling.SamplingOptions,
     seed: int = 0,
+    compares: bool = False,
 ) -> Callable[..., dict[str, Estimate]]:
     """Compiles an evaluation on the first examples of a split.
 
@@ -84,20 +30,29 @@ def make_evaluation(
       task: gives examples and metrics.
       method: gives bounds and samples.
       split: of the task.
-      num_examples: examples to sample for; all if the split has fewer.
-      num_bounds: examples, of these, to bound the log-likelihood of.
+      num_examples: examples to sample for; all if the split has fewer, and as many as
+        asked for where problems give nothing.
+      num_bounds: examples of the split to bound the log-likelihood of, at most those
+        that are sampled for.
       batch_size: rows that run together.
       options: of sampling.
       seed: of all randomness.
+      compares: also hold the samples against real data, where the task can.
 
     Returns:
       `evaluate(params, progress=False) -> dict` from the metric's name to its
       `Estimate`: the task's metrics, then the method's bounds in nats a sequence.
+      Distances of the whole set have no interval.
     """
-    examples = _first(task.load(split), num_examples)
-    bounded = _first(examples, num_bounds)
+    held_out = task.load(split)
+    examples = (
+        _first(held_out, num_examples)
+        if task.blank is None
+        else task.blank(num_examples)
+    )
+    bounded = _first(held_out, min(num_bounds, num_examples))
     sample = sampling.make_sampler(method, options, batch_size)
-    bound = jax.jit(jax.vmap(method.bound, in_axes=(None, 0, 0)))
+    bound = make_bounds(method, batch_size)
 
     def evaluate(params, progress=False):
         key_sample, key_bound = jax.random.split(jax.random.key(seed))
@@ -105,19 +60,71 @@ def make_evaluation(
         scores = task.score(
             examples, samples.tokens, samples.length, samples.trace.stopped
         )
-        parts = [
-            bound(params, rows, keys)
-            for rows, keys in sampling.batches(
-                bounded, key_bound, batch_size, progress, "bounds"
-            )
-        ]
-        for name in parts[0] if parts else ():
-            values = np.concatenate([np.asarray(part[name]) for part in parts])
-            values = values[: len(bounded.length)].astype(np.float64)
+        distances = {}
+        if compares and task.compare is not None:
+            found = task.compare(examples, samples.tokens, samples.length)
+            scores |= found.scores
+            distances = of_sets(found)
+            for sentence in found.missing if progress else ():
+                print(sentence, file=sys.stderr)
+        for name, values in bound(params, bounded, key_bound, progress).items():
             scores[name] = Score(values, np.ones_like(values))
-        return {name: estimate(score) for name, score in scores.items()}
+        return {name: estimate(score) for name, score in scores.items()} | distances
 
     return evaluate
+
+
+def of_sets(found: Comparison) -> dict[str, Estimate]:
+    """Distances, and what real data reach, as estimates without intervals.
+
+    Args:
+      found: of a task.
+    """
+    estimates = {}
+    for name, (value, num, floor) in found.distances.items():
+        estimates[name] = Estimate(value, math.nan, math.nan, num)
+        if floor is not None:
+            title = f"{name} of real data"
+            estimates[title] = Estimate(floor, math.nan, math.nan, num)
+    return estimates
+
+
+def make_bounds(
+    method: Method, batch_size: int
+) -> Callable[..., dict[str, np.ndarray]]:
+    """Compiles the bounds of log-probabilities.
+
+    Args:
+      method: bounds.
+      batch_size: rows that run together.
+
+    Returns:
+      `bounds(params, examples, key, progress=False) -> dict` of float64[N] in nats, by
+      name; empty for no examples.
+    """
+    run = jax.jit(jax.vmap(method.bound, in_axes=(None, 0, 0)))
+
+    def bounds(params, examples, key, progress=False):
+        parts = [
+            run(params, rows, keys)
+            for rows, keys in sampling.batches(
+                examples, key, batch_size, progress, "bounds"
+            )
+        ]
+        return {
+            name: np.concatenate(
+                [np.asarray(part[name], np.float64) for part in parts]
+            )[: len(examples.length)]
+            for name in (parts[0] if parts else ())
+        }
+
+    return bounds
+
+
+def as_json(estimate: Estimate) -> dict[str, float | None]:
+    """An estimate for a JSON file, which knows neither NaN nor infinity."""
+    values = estimate._asdict().items()
+    return {name: value if math.isfinite(value) else None for name, value in values}
 
 
 def table(estimates: dict[str, Estimate]) -> str:
@@ -125,7 +132,7 @@ def table(estimates: dict[str, Estimate]) -> str:
     width = max(map(len, estimates))
     lines = [f"{'metric':<{width}}  {'value':>9}  {'95 % interval':>20}  examples"]
     for name, e in estimates.items():
-        interval = f"[{e.low:.4f}, {e.high:.4f}]"
+        interval = "" if math.isnan(e.low) else f"[{e.low:.4f}, {e.high:.4f}]"
         lines.append(
             f"{name:<{width}}  {e.value:>9.4f}  {interval:>20}  {e.num_examples:>8}"
         )

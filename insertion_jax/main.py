@@ -1,4 +1,4 @@
-"""Trains, evaluates or samples: `python -m insertion_jax.main --help`."""
+"""Trains, evaluates, samples, measures orders: `python -m insertion_jax.main --help`."""
 
 import pathlib
 
@@ -15,9 +15,9 @@ _MODE = flags.DEFINE_enum(
 _CONFIG = config_flags.DEFINE_config_file(
     "config",
     None,
-    "For --mode=train: a file of configs/, then a colon and what to choose in it, such "
-    "as configs/star_graphs.py:tier=easy,method=insertion_process; --config.FIELD=VALUE "
-    "overrides a field.",
+    "For --mode=train and prepare: a file of configs/, then a colon and what to choose "
+    "in it, such as configs/star_graphs.py:tier=easy,method=insertion_process; "
+    "--config.FIELD=VALUE overrides a field.",
     lock_config=True,
 )
 _WORKDIR = flags.DEFINE_string(
@@ -29,8 +29,8 @@ _SPLIT = flags.DEFINE_enum(
 _NUM_SAMPLES = flags.DEFINE_integer(
     "num_samples",
     None,
-    "For --mode=sample: how many sequences to draw; 16 if not given, and 1 for the greedy "
-    "answer to a --prompt.",
+    "How many sequences to draw; if not given, --mode=sample draws 16, or 1 as the greedy "
+    "answer to a --prompt, and --mode=orders as many as an evaluation.",
     lower_bound=1,
 )
 _PROMPT = flags.DEFINE_string(
@@ -45,6 +45,9 @@ _TOP_P = flags.DEFINE_float(
 _GREEDY = flags.DEFINE_bool(
     "greedy", None, "Most probable outcomes; the run's config says if not given."
 )
+_BOUNDS = flags.DEFINE_bool(
+    "bounds", False, "For --mode=sample: also bound the log-probability of each sample."
+)
 _SEED = flags.DEFINE_integer("seed", 0, "Of evaluation and sampling.", lower_bound=0)
 _DISTRIBUTED = flags.DEFINE_bool(
     "distributed",
@@ -57,6 +60,9 @@ def main(argv):
     """Runs one mode; see the flags."""
     if len(argv) > 1:
         raise InputError(f"Unexpected argument {argv[1]!r}; flags start with --.")
+    if _MODE.value == "prepare":
+        modes.prepare(_config("preparing data"))
+        return
     if not _WORKDIR.value:
         raise InputError("--workdir is missing: it names the directory of the run.")
     if "://" in _WORKDIR.value:
@@ -69,14 +75,10 @@ def main(argv):
         )
     workdir = pathlib.Path(_WORKDIR.value).expanduser().absolute()
     if _MODE.value == "train":
-        if _CONFIG.value is None:
-            raise InputError(
-                "--config is missing: training needs one, such as "
-                "--config=configs/star_graphs.py:tier=tiny."
-            )
+        config = _config("training")
         if _DISTRIBUTED.value:
             jax.distributed.initialize()
-        modes.train(_CONFIG.value, workdir)
+        modes.train(config, workdir)
         return
     options = {
         "temperature": _TEMPERATURE.value,
@@ -86,6 +88,14 @@ def main(argv):
     options = {name: value for name, value in options.items() if value is not None}
     if _MODE.value == "evaluate":
         modes.evaluate(workdir, _SPLIT.value, options, _SEED.value)
+    elif _MODE.value == "orders":
+        modes.orders(
+            workdir,
+            _SPLIT.value,
+            options,
+            _SEED.value,
+            num_samples=_NUM_SAMPLES.value,
+        )
     else:
         modes.sample(
             workdir,
@@ -94,7 +104,17 @@ def main(argv):
             _SEED.value,
             num_samples=_NUM_SAMPLES.value,
             prompt=_PROMPT.value,
+            with_bounds=_BOUNDS.value,
         )
+
+
+def _config(purpose):
+    if _CONFIG.value is None:
+        raise InputError(
+            f"--config is missing: {purpose} needs one, such as "
+            "--config=configs/star_graphs.py:tier=tiny."
+        )
+    return _CONFIG.value
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the binary does: train, evaluate, sample. Each works on one run directory."""
+"""What the binary does: train, evaluate, sample, look at orders, in a run directory."""
 
 import math
 import pathlib
@@ -7,12 +7,12 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from insertion_jax import build, evaluation, runs, sampling
+from insertion_jax import build, evaluation, order_analysis, runs, sampling
 from insertion_jax.tasks import examples
 from insertion_jax.training import checkpoint, data, loop, placement, state
 from insertion_jax.types import InputError
 
-MODES = ("train", "evaluate", "sample")
+MODES = ("train", "evaluate", "sample", "orders", "prepare")
 
 # The least value of every field of the config's section `evaluate`.
 _LEAST = {
@@ -32,6 +32,7 @@ def train(config: ConfigDict, workdir: pathlib.Path) -> None:
         written.
     """
     task = build.task(config)
+    config = _settled(config, task)
     method = build.method(config, task)
     loop_config = build.loop_config(config)
     optimizer_config = build.optimizer_config(config)
@@ -98,6 +99,7 @@ def evaluate(workdir: pathlib.Path, split: str, options: dict, seed: int) -> Non
         batch_size=sizes["batch_size"],
         options=chosen,
         seed=seed,
+        compares=True,
     )
     params, meta = checkpoint.read_params(workdir)
     estimates = measure(params, progress=True)
@@ -109,7 +111,7 @@ def evaluate(workdir: pathlib.Path, split: str, options: dict, seed: int) -> Non
     results[name] = {
         "step": meta["step"],
         "seed": seed,
-        "metrics": {name: _as_json(e) for name, e in estimates.items()},
+        "metrics": {name: evaluation.as_json(e) for name, e in estimates.items()},
         "made_by": runs.provenance(),
     }
     runs.write_json(path, results)
@@ -124,6 +126,7 @@ def sample(
     *,
     num_samples: int | None,
     prompt: str | None,
+    with_bounds: bool = False,
 ) -> None:
     """Draws sequences for a split's examples or for a prompt; writes `samples/`.
 
@@ -135,7 +138,9 @@ def sample(
       options: of sampling, in place of the config's.
       seed: of the samples.
       num_samples: how many; None for 16, or for 1 where a prompt is answered greedily.
-      prompt: a problem as text, to be answered `num_samples` times.
+      prompt: a problem as text, to be answered `num_samples` times; None where
+        problems give nothing needs no split.
+      with_bounds: also write bounds of each sample's log-probability.
 
     Raises:
       InputError: the directory is not that of a run, an option is out of range, or
@@ -147,7 +152,10 @@ def sample(
     chosen = _options(config, options)
     if num_samples is None:
         num_samples = 1 if prompt is not None and chosen.greedy else 16
-    if prompt is None:
+    if prompt is None and task.blank is not None:
+        problems = task.blank(num_samples)
+        split = None
+    elif prompt is None:
         problems = task.load(split)
         if num_samples > len(problems.length):
             raise InputError(
@@ -172,6 +180,15 @@ def sample(
         "split": None if prompt else split,
         "options": chosen._asdict(),
     }
+    columns = {}
+    if with_bounds:
+        made_with["with_bounds"] = True
+        columns = evaluation.make_bounds(method, batch_size)(
+            params,
+            sampling.as_examples(samples, problems),
+            jax.random.fold_in(jax.random.key(seed), 1),
+            progress=True,
+        )
     paths = sampling.write(
         runs.samples_folder(workdir, made_with),
         task,
@@ -179,6 +196,7 @@ def sample(
         samples,
         made_with | {"made_by": runs.provenance()},
         num_pictures=config.sample.num_pictures,
+        columns=columns,
     )
     for row in range(min(num_samples, 5)):
         text = task.format(samples.tokens[row], int(samples.length[row]))
@@ -188,6 +206,77 @@ def sample(
     print("Written to:")
     for path in paths:
         print(f"  {path}")
+
+
+def orders(
+    workdir: pathlib.Path,
+    split: str,
+    options: dict,
+    seed: int,
+    *,
+    num_samples: int | None,
+) -> None:
+    """Measures in which order a run writes; writes `orders.json`, `orders.jsonl`
+    (a line a sequence) and `orders.png`.
+
+    Args:
+      workdir: of the run.
+      split: whose first examples to answer.
+      options: of sampling, in place of the config's.
+      seed: of the samples.
+      num_samples: how many; None for as many as an evaluation draws.
+
+    Raises:
+      InputError: the directory is not that of a run, or an option is out of range.
+    """
+    config = runs.load_config(workdir)
+    task = build.task(config)
+    chosen = _options(config, options)
+    sizes = _evaluation_sizes(config)
+    measure = order_analysis.make_measurement(
+        task, build.method(config, task), chosen, sizes["batch_size"]
+    )
+    num_samples = num_samples or sizes["num_examples"]
+    examples = jax.tree.map(lambda x: x[:num_samples], task.load(split))
+    params, meta = checkpoint.read_params(workdir)
+    report = measure(params, examples, jax.random.key(seed), progress=True)
+    title = f"{task.name}, {config.method.name}, step {meta['step']}"
+    print(title)
+    print(order_analysis.table(report))
+    made_with = {
+        "step": meta["step"],
+        "seed": seed,
+        "num_samples": len(examples.length),
+        "split": split,
+        "options": chosen._asdict(),
+        "made_by": runs.provenance(),
+    }
+    print("Written to:")
+    for path in order_analysis.write(workdir, report, made_with, title):
+        print(f"  {path}")
+
+
+def prepare(config: ConfigDict) -> None:
+    """Fetches and prepares the data of a config, and says what there is.
+
+    Raises:
+      InputError: the config does not allow it, or a download fails.
+    """
+    for line in build.fetch(config):
+        print(line)
+    task = build.task(config)
+    print(f"{task.name}: {len(task.vocabulary)} tokens, up to {task.max_length} a row")
+    for split in ("train", "validation", "test"):
+        lengths = np.asarray(task.load(split).length)
+        print(f"  {split}: {len(lengths):,} rows of {lengths.mean():.1f} tokens")
+
+
+def _settled(config, task):
+    """The config with what the data decided, so that a run does without them."""
+    config = config.copy_and_resolve_references()
+    with config.unlocked():
+        config.task.update(dict(task.settings))
+    return config
 
 
 def _check_init(method, optimizer_config, train_examples):
@@ -246,12 +335,6 @@ def _options(config, changes):
     if not 0 < values["top_p"] <= 1:
         raise InputError(f"top_p is {values['top_p']}; it must lie in (0, 1].")
     return sampling.SamplingOptions(**values)
-
-
-def _as_json(estimate):
-    # JSON knows neither NaN nor infinity.
-    values = estimate._asdict().items()
-    return {name: value if math.isfinite(value) else None for name, value in values}
 
 
 def _described(options):

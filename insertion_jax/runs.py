@@ -5,6 +5,7 @@ meta.json       versions, devices, commit, command
 checkpoints/    parameters, optimiser, data position
 metrics.jsonl   training metrics; also as TensorBoard events
 results.json    what `evaluate` measured, by split
+orders.*        when which tokens come: correlations, sequences, a picture
 samples/        what `sample` drew; samples-2/ and so on, drawn with other options
 """
 

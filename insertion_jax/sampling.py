@@ -2,7 +2,8 @@
 
 import json
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -69,7 +70,7 @@ def make_sampler(
             run(params, rows, keys)
             for rows, keys in batches(examples, key, batch_size, progress, "sampling")
         ]
-        canvas, trace = _joined(parts, len(examples.length))
+        canvas, trace = joined(parts, len(examples.length))
         return Samples(canvas.tokens, canvas.length, trace, canvas.anchored)
 
     return sample
@@ -104,10 +105,25 @@ def batches(examples, key, batch_size, progress, title):
         )
 
 
-def _joined(parts, count):
+def joined(parts, count):
     """Concatenates the outputs of batches as NumPy arrays of N rows."""
     return jax.tree.map(
         lambda *xs: np.concatenate([np.asarray(x) for x in xs])[:count], *parts
+    )
+
+
+def as_examples(samples: Samples, problems: Batch) -> Batch:
+    """Samples as the targets of the problems that they answer.
+
+    Args:
+      samples: N sequences.
+      problems: N rows.
+
+    Returns:
+      A Batch of N rows; tokens that were there from the start are its anchors.
+    """
+    return problems._replace(
+        tokens=samples.tokens, length=samples.length, anchored=samples.anchored
     )
 
 
@@ -154,8 +170,9 @@ def write(
     meta: dict[str, Any],
     *,
     num_pictures: int,
+    columns: Mapping[str, np.ndarray] = MappingProxyType({}),
 ) -> list[pathlib.Path]:
-    """Writes samples as `samples.jsonl`, `meta.json` and pictures.
+    """Writes samples as `samples.jsonl`, `meta.json`, in the task's formats, pictures.
 
     Args:
       folder: made if missing; earlier files of these names are replaced.
@@ -164,13 +181,18 @@ def write(
       samples: N sequences.
       meta: what the samples were made with.
       num_pictures: how many of the first samples to draw side by side; 0 for none.
+      columns: more numbers of each sample, float[N] by name.
 
     Returns:
       The files written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     steps = insertion_steps(samples)
-    scores = task.score(examples, samples.tokens, samples.length, samples.trace.stopped)
+    scores = {}
+    if np.any(examples.length):
+        scores = task.score(
+            examples, samples.tokens, samples.length, samples.trace.stopped
+        )
     table = folder / "samples.jsonl"
     with table.open("w") as lines:
         for row in range(len(samples.length)):
@@ -189,9 +211,13 @@ def write(
                     for name, score in scores.items()
                     if score.count[row]
                 }
+            line |= {name: float(values[row]) for name, values in columns.items()}
             lines.write(json.dumps(line) + "\n")
     paths = [table, folder / "meta.json"]
     paths[1].write_text(json.dumps(meta, indent=2) + "\n")
+    if task.write is not None:
+        generated = (samples.tokens, samples.length, steps)
+        paths += task.write(examples, *generated, columns, folder)
     if num_pictures:
         paths.append(folder / "samples.png")
         shown = jax.tree.map(

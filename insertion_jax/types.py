@@ -159,7 +159,7 @@ class Network(NamedTuple):
 
 
 class Method(NamedTuple):
-    """A way to train and to sample, as four pure functions of ONE example.
+    """A way to train and to sample, as pure functions of ONE example.
 
     Attributes:
       init: `(key, example) -> params`, a dict of parameter groups, of which
@@ -171,12 +171,21 @@ class Method(NamedTuple):
       sample: `(params, example, key, *, temperature, top_p, greedy) ->
         (Canvas, Trace)`; reads the example's prompt, anchored tokens and closed
         gaps, not the rest of its target.
+      sample_times: as `sample`, but returns `(Canvas, Trace, times)`, `times` being a
+        dict of float32[L]: when each token was inserted or revealed, by the model's
+        clock. None where the steps of the trace are all there is.
+      log_rates: `(params, example) -> dict` of float32[L], the learned order of the
+        target's tokens as log-rates of exponential races, one for each kind of event:
+        the higher a rate, the earlier its token tends to come. None where no order
+        is learned.
     """
 
     init: Callable[..., Any]
     loss: Callable[..., Any]
     bound: Callable[..., Any]
     sample: Callable[..., Any]
+    sample_times: Callable[..., Any] | None = None
+    log_rates: Callable[..., Any] | None = None
 
 
 class Score(NamedTuple):
@@ -192,6 +201,35 @@ class Score(NamedTuple):
     total: np.ndarray
     count: np.ndarray
     is_rate: bool = False
+
+
+class Distance(NamedTuple):
+    """How far a set of samples is from real data: a number of the whole set.
+
+    Attributes:
+      value: NaN where the set is too small.
+      num_samples: of which it is.
+      floor: what real data reach at this number; None if it is not known.
+    """
+
+    value: float
+    num_samples: int
+    floor: float | None = None
+
+
+class Comparison(NamedTuple):
+    """N samples held against real data.
+
+    Attributes:
+      scores: of each sample, by name.
+      distances: of the set, by name.
+      missing: what could not be measured and the command that would help, a sentence
+        each.
+    """
+
+    scores: dict[str, Score]
+    distances: dict[str, Distance]
+    missing: tuple[str, ...]
 
 
 class Task(NamedTuple):
@@ -215,6 +253,18 @@ class Task(NamedTuple):
         which token i came.
       more_pictures: by file name, others of the same arguments, which return whether
         there was something to draw.
+      settings: what the data decided of the config's section `task`, such as a
+        vocabulary. Made with them, the task reads no data before a split is asked for.
+      blank: `(count) -> Batch` of problems that give nothing, to sample without data;
+        None where every problem gives something.
+      compare: `(examples, tokens[N, L], length[N]) -> Comparison`, metrics that are
+        too slow for training, or of a whole set; None for none.
+      write: `(examples, tokens[N, L], length[N], step[N, L], columns, folder) -> paths`
+        writes samples in the formats of their field; `columns` are further numbers,
+        float[N] by name. None for none.
+      places: `(examples, tokens[N, L], length[N]) -> dict` of float[N, L], where each
+        token lies in the problem (a distance, say), NaN where this means nothing; by
+        name, to be held against when it came.
     """
 
     name: str
@@ -227,3 +277,8 @@ class Task(NamedTuple):
     format: Callable[..., str]
     draw: Callable[..., None]
     more_pictures: Mapping[str, Callable[..., bool]] = MappingProxyType({})
+    settings: Mapping[str, Any] = MappingProxyType({})
+    blank: Callable[[int], Batch] | None = None
+    compare: Callable[..., Comparison] | None = None
+    write: Callable[..., list[Any]] | None = None
+    places: Callable[..., dict[str, np.ndarray]] | None = None

@@ -1,5 +1,6 @@
 """The configs that ship with the package, for tests."""
 
+import functools
 import pathlib
 import runpy
 
@@ -9,16 +10,22 @@ REPOSITORY = pathlib.Path(__file__).parents[1]
 STAR_GRAPHS = REPOSITORY / "configs" / "star_graphs.py"
 
 
-def star_graphs(argument: str = "", **changes) -> ConfigDict:
-    """The config of `configs/star_graphs.py`.
+def config(file: str, argument: str = "", **changes) -> ConfigDict:
+    """A config that ships.
 
     Args:
+      file: of `configs/`, without its ending.
       argument: what follows the colon on the command line.
       **changes: of fields, by names such as `train__batch_size`.
     """
-    config = runpy.run_path(str(STAR_GRAPHS))["get_config"](argument)
-    config.lock()
+    path = REPOSITORY / "configs" / f"{file}.py"
+    made = runpy.run_path(str(path))["get_config"](argument)
+    made.lock()
     for name, value in changes.items():
         section, field = name.split("__")
-        config[section][field] = value
-    return config
+        made[section][field] = value
+    return made
+
+
+star_graphs = functools.partial(config, "star_graphs")
+mazes = functools.partial(config, "mazes")

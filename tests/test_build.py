@@ -70,7 +70,7 @@ def test_unknown_field(section, known):
     [
         (
             {"task__name": "mazez"},
-            "task.name is 'mazez'; allowed are mazes, star_graphs.",
+            "task.name is 'mazez'; allowed are linkers, mazes, molecules, star_",
         ),
         (
             {"network__kind": "x"},
@@ -111,7 +111,9 @@ def test_missing_section(section):
 def test_missing_field():
     with pytest.raises(InputError, match="In section 'train': .* 'num_steps'"):
         everything(without("train", "num_steps"))
-    with pytest.raises(InputError, match="task.name is None; allowed are mazes, star_"):
+    with pytest.raises(
+        InputError, match="task.name is None; allowed are linkers, mazes, mo"
+    ):
         everything(without("task", "name"))
 
 

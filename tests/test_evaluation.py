@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from insertion_jax import evaluation
-from insertion_jax.types import Score
+from insertion_jax import estimates, evaluation
+from insertion_jax.types import Comparison, Distance, Score
 
 
 def mean_of(values, **more):
@@ -62,7 +62,7 @@ def test_intervals_of_ratios_cover_the_truth():
         total = np.where(rng.random(num_examples) < rate, count, 0)
         found = evaluation.estimate(Score(total * 1.0, count * 1.0))
         covered += found.low <= rate <= found.high
-        low, high = evaluation.wilson(total.sum(), count.sum())
+        low, high = estimates.wilson(total.sum(), count.sum())
         covered_if_independent += low <= rate <= high
     three_errors = 3 * math.sqrt(0.95 * 0.05 / num_trials)
     assert covered / num_trials == pytest.approx(0.95, abs=three_errors)
@@ -95,4 +95,24 @@ def test_table():
         "metric           value         95 % interval  examples",
         "exact_match     0.5000      [0.2500, 0.7500]        12",
         "elbo           -3.2500           [-inf, inf]         1",
+    ]
+
+
+def test_numbers_of_a_whole_set_have_no_interval():
+    estimates = {"FCD": evaluation.Estimate(0.5, math.nan, math.nan, 12)}
+    assert evaluation.table(estimates).splitlines()[1].split() == [
+        "FCD",
+        "0.5000",
+        "12",
+    ]
+
+
+def test_distances_stand_beside_what_real_data_reach():
+    one = Distance(0.5, 12, floor=0.25)
+    comparison = Comparison({}, {"FCD": one, "Frag": Distance(0.9, 12)}, ())
+    found = evaluation.of_sets(comparison)
+    assert [(name, e.value, e.num_examples) for name, e in found.items()] == [
+        ("FCD", 0.5, 12),
+        ("FCD of real data", 0.25, 12),
+        ("Frag", 0.9, 12),
     ]

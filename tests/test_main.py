@@ -82,7 +82,8 @@ def test_calls_the_mode_with_its_flags(call, monkeypatch, tmp_path):
     call("--workdir=run", SMOKE, "--config.train.seed=3", "--noconfig.train.fsdp")
     call("--mode=evaluate", "--workdir=run", "--split=validation", "--top_p=0.5")
     call("--mode=sample", "--workdir=run", "--nogreedy", "--seed=7", "--prompt=0>1")
-    (name, (config, workdir), _), evaluated, sampled = called
+    call("--mode=orders", "--workdir=run", "--num_samples=9")
+    (name, (config, workdir), _), evaluated, sampled, ordered = called
     assert (name, config.train.seed, workdir) == ("train", 3, tmp_path / "run")
     assert evaluated == (
         "evaluate",
@@ -92,7 +93,12 @@ def test_calls_the_mode_with_its_flags(call, monkeypatch, tmp_path):
     assert sampled == (
         "sample",
         (tmp_path / "run", "test", {"greedy": False}, 7),
-        {"num_samples": None, "prompt": "0>1"},
+        {"num_samples": None, "prompt": "0>1", "with_bounds": False},
+    )
+    assert ordered == (
+        "orders",
+        (tmp_path / "run", "test", {}, 0),
+        {"num_samples": 9},
     )
 
 
@@ -135,7 +141,7 @@ def test_a_wrong_input_ends_the_process_with_one_line(workdir):
         ([f"--config={MISSING}"], [f"no config file '{MISSING}'"]),
         (["--config", MISSING], [f"no config file '{MISSING}'"]),
         ([f"--config={MISSING}:tier=easy"], [f"no config file '{MISSING}' to read"]),
-        ([f"--config={MISSING}"], ["configs/ has mazes.py, star_graphs.py"]),
+        ([f"--config={MISSING}"], ["configs/ has linkers.py, mazes.py, mol"]),
         (["--config=README.md"], ["'README.md'; it must name a Python file"]),
         ([f"--config={MISSING}", "--config.x=1"], [f"no config file '{MISSING}'"]),
         (["--config.x=1"], ["--config.x needs", "--config=FILE"]),
@@ -188,7 +194,7 @@ def test_wrong_choices(refusal, workdir, argument, sentence):
         ("optim.clip_norm=abc", "--config.optim.clip_norm=abc: expected a number."),
         ("train.fsdp=abc", "--config.train.fsdp=abc: expected true or false."),
         ("optim.group_scale=abc", "--config.optim.group_scale=abc: expected a dict"),
-        ("task.name=mazez", "task.name is 'mazez'; allowed are mazes, star_graphs."),
+        ("task.name=mazez", "task.name is 'mazez'; allowed are .*, molecules, "),
         ("task.tier=huge", "'huge': the tiers are tiny, easy, medium, hard."),
         (
             "method.name=no",
@@ -228,11 +234,19 @@ def test_a_broken_config_file_keeps_its_traceback(call, tmp_path):
         call(f"--workdir={tmp_path / 'run'}", f"--config={path}")
 
 
-@pytest.mark.parametrize("mode", modes.MODES)
+@pytest.mark.parametrize("mode", [mode for mode in modes.MODES if mode != "prepare"])
 def test_workdir_is_missing(refusal, mode):
     for workdir in ([], ["--workdir="]):
         text = refusal(f"--mode={mode}", SMOKE, *workdir)
         assert text == "--workdir is missing: it names the directory of the run."
+
+
+def test_preparing_needs_no_workdir(call, refusal, capsys):
+    assert_matches("--config is missing: preparing data", refusal("--mode=prepare"))
+    call("--mode=prepare", SMOKE)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("star_graphs_tiny: ")
+    assert lines[1].startswith("  train: 200 rows of ")
 
 
 def test_workdir_is_an_address(refusal):

@@ -238,3 +238,26 @@ def test_no_sample_is_overwritten_by_others(workdir, tmp_path):
     assert read_samples(copy / "samples") == first
     folders = sorted(path.name for path in copy.glob("samples*"))
     assert folders == ["samples", "samples-2", "samples-3"]
+
+
+# Orders.
+
+
+def test_orders(workdir, capsys):
+    modes.orders(workdir, "validation", {}, 0, num_samples=None)
+    out = capsys.readouterr().out
+    report = runs.read_json(workdir / "orders.json")
+    assert (report["split"], report["num_samples"]) == ("validation", 10)
+    places = {
+        "position from the left",
+        "distance to the junction",
+        "distance to the goal",
+    }
+    for kind in ("times", "rates"):
+        assert set(report[kind]) == {"insertion"}
+        assert set(report[kind]["insertion"]) == places
+        for relation in report[kind]["insertion"].values():
+            assert set(relation) == {"correlation", "levels"}
+    assert "insertion log-rate    distance to the junction" in out
+    assert (workdir / "orders.png").read_bytes().startswith(b"\x89PNG")
+    assert out.splitlines()[-1].strip() == str(workdir / "orders.png")

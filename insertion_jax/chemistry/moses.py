@@ -7,7 +7,6 @@ reference of 176,000 molecules, 4 s for internal diversity, 60 s for ChemNet.
 
 import math
 from collections.abc import Container, Sequence
-from typing import NamedTuple
 
 import numpy as np
 
@@ -15,21 +14,7 @@ from insertion_jax.chemistry import building_blocks, fcd, rates, similarity
 from insertion_jax.chemistry.descriptions import Description
 from insertion_jax.chemistry.properties import PROPERTIES, wasserstein
 from insertion_jax.chemistry.reference import Reference
-from insertion_jax.types import Score
-
-
-class Distance(NamedTuple):
-    """A number of a whole set, which has no value of one molecule.
-
-    Attributes:
-      value: NaN where the set is too small.
-      num_molecules: valid ones, of which it is.
-      floor: what real molecules reach at this number; None if it is not known.
-    """
-
-    value: float
-    num_molecules: int
-    floor: float | None = None
+from insertion_jax.types import Distance, Score
 
 
 def scores(

@@ -72,6 +72,28 @@ def draw(
     figure.savefig(path, dpi=100, bbox_inches="tight")
 
 
+def draw_canvases(written: Written, path: str | PathLike, count: int = 8) -> None:
+    """Shows how one string was written, as a column of its canvases.
+
+    Args:
+      written: the string.
+      path: of the file; its ending says which format.
+      count: canvases at most, the first and the last among them; 2 or more.
+    """
+    last = max(written.steps, default=-1)
+    shown = np.unique(np.linspace(0, last + 1, count).round().astype(int))
+    lines = max(-(-len(written.tokens) // _TOKENS_PER_LINE), 1)
+    figure = matplotlib.figure.Figure(
+        figsize=(8, (0.3 + 0.3 * lines) * len(shown)), layout="constrained"
+    )
+    for axes, step in zip(
+        np.atleast_1d(figure.subplots(len(shown))), shown, strict=True
+    ):
+        _strip(axes, _before(written, step), last, lines)
+        axes.set_title(f"after {step} of {last + 1} tokens", fontsize=8, loc="left")
+    figure.savefig(path, dpi=100)
+
+
 def animate(written: Written, path: str | PathLike) -> None:
     """Shows how one string was written, as an animated GIF of its canvases.
 
@@ -88,16 +110,20 @@ def animate(written: Written, path: str | PathLike) -> None:
 
     def frame(step):
         axes.clear()
-        shown = [i for i, s in enumerate(written.steps) if s < step]
-        partial = Written(
-            "", [written.tokens[i] for i in shown], [written.steps[i] for i in shown]
-        )
-        _strip(axes, partial, last, lines)
+        _strip(axes, _before(written, step), last, lines)
         axes.set_title(f"{step} of {last + 1} tokens inserted", fontsize=9)
 
     frames = [*range(last + 2), *[last + 1] * 5]
     film = animation.FuncAnimation(figure, frame, frames=frames)
     film.save(path, writer=animation.PillowWriter(fps=5))
+
+
+def _before(written, step):
+    """What stands on the canvas before a step."""
+    shown = [i for i, when in enumerate(written.steps) if when < step]
+    return Written(
+        "", [written.tokens[i] for i in shown], [written.steps[i] for i in shown]
+    )
 
 
 def _picture(text):
@@ -117,7 +143,7 @@ def _strip(axes, written, last, num_lines=3):
     for i, (token, step) in enumerate(zip(written.tokens, written.steps, strict=True)):
         line, place = divmod(i, _TOKENS_PER_LINE)
         colour = _GREY if step < 0 else colours[step]
-        is_dark = step >= 0 and step < 0.6 * last
+        is_dark = 0 <= step <= 0.6 * last
         axes.text(
             place + 0.5,
             -line - 0.5,

@@ -285,8 +285,10 @@ def elbo(
       closed: bool[L + 1], closed gaps.
 
     Returns:
-      float[], in nats per sequence. The last 1e-5 of the time is left out. That is
-      less than such an estimate can tell, unless rates far below 1 leave events to it.
+      float[], in nats per sequence. The first and the last 1e-5 of the time are left
+      out. That is less than such an estimate can tell, unless rates far below 1 leave
+      events to the one, or a shape a below 1/2 gives events to the other; then the
+      estimate is too good.
     """
     size = tokens.shape[0]
     fixed = jnp.zeros(size, bool) if anchored is None else anchored

@@ -32,6 +32,8 @@ class FlexConfig:
       share_dropout: the canvases of one example share their dropout masks.
       bound_samples: times at which an example's bound is estimated.
       sampler_steps: N, leaps of the sampler.
+      sampler_exponent: leap k ends at time 1 - (1 - k / N)^this; 1 is the published
+        even grid, which loses tokens at the end.
       top_k: the sampler draws tokens from the k most probable ones; 0 for all.
       confidence: which masks a leap reveals: "none" (those whose event came), or of
         the same number the best by "top_prob", "prob_diff" or "entropy".
@@ -46,6 +48,7 @@ class FlexConfig:
     share_dropout: bool = True
     bound_samples: int = 64
     sampler_steps: int = 256
+    sampler_exponent: float = 2.0
     top_k: int = 0
     confidence: str = "none"
     count_without_hazard: bool = False
@@ -59,6 +62,7 @@ class FlexConfig:
             "time_exponent": 1,
             "bound_samples": 1,
             "sampler_steps": 2,
+            "sampler_exponent": 1,
             "top_k": 0,
         }
         for name, bound in least.items():
@@ -148,6 +152,7 @@ def make(
     config: FlexConfig,
     *,
     mask_id: int,
+    padded_length: int | None = None,
     shares_trunk: bool = False,
 ) -> Method:
     """Joins the networks to the objective.
@@ -158,6 +163,8 @@ def make(
         gives `(insert[L], unmask[L])`. None for a `FlexMDMConfig`.
       config: of the objective and the sampler.
       mask_id: the token that stands for a mask.
+      padded_length: by which losses are divided that are normalised so; C + L of the
+        example if None, which batches of other widths would not share.
       shares_trunk: `events.apply` needs the denoiser's parameters beside its own.
 
     Returns:
@@ -227,7 +234,8 @@ def make(
             num_times=config.num_times,
             time_exponent=config.time_exponent,
             normalisation=config.normalisation,
-            padded_length=example.tokens.shape[0] + example.prompt.shape[0],
+            padded_length=padded_length
+            or example.tokens.shape[0] + example.prompt.shape[0],
             learned=learned,
             dropout_key=None if config.share_dropout else key_passes,
             **objective_of(example),
@@ -277,7 +285,20 @@ def make(
     def sample(params, example, key, **options):
         return sample_with_times(params, example, key, **options)[:2]
 
-    return Method(init, loss, bound, sample)
+    def sample_times(params, example, key, **options):
+        canvas, trace, times = sample_with_times(params, example, key, **options)
+        return canvas, trace, {"insertion": times.insert, "reveal": times.reveal}
+
+    def log_rates(params, example):
+        insert, unmask = rates_of(params, example)(jnp.zeros(()))
+        rates = {"insertion": jnp.log(insert)}
+        if config.learns_unmask:
+            rates["reveal"] = jnp.log(unmask)
+        return rates
+
+    return Method(
+        init, loss, bound, sample, sample_times, log_rates if learned else None
+    )
 
 
 def timed_sampler(
@@ -302,6 +323,7 @@ def timed_sampler(
             ),
             mask_id=mask_id,
             num_steps=config.sampler_steps,
+            time_exponent=config.sampler_exponent,
             insert_clock=law.insert_clock,
             unmask_clock=law.unmask_clock,
             max_length=example.tokens.shape[0],

@@ -60,6 +60,7 @@ def sample(
     insert_clock: Callable[[chex.Numeric], chex.Array],
     unmask_clock: Callable[[chex.Numeric], chex.Array],
     max_length: int,
+    time_exponent: float = 2.0,
     temperature: float = 1.0,
     top_p: float = 1.0,
     top_k: int = 0,
@@ -79,6 +80,10 @@ def sample(
       insert_clock: `(time) -> H_in`, the integrated base hazard of insertion.
       unmask_clock: `(time) -> H_um`, that of unmasking.
       max_length: the canvas is full at this length; at most L.
+      time_exponent: leap k ends at time 1 - (1 - k / N)^this, static. 1 is the
+        published even grid, on which a token of rate 1 misses the last leap with
+        insertions with probability 1 / N: the exact denoiser of sequences of 8 tokens
+        writes 3 % of them too short in 256 leaps. With 2 it is 1 / N^2.
       temperature: > 0, static, of the tokens.
       top_p: nucleus of the tokens, in (0, 1], static.
       top_k: only the k most probable tokens, static; 0 for all.
@@ -88,8 +93,8 @@ def sample(
         the same number, those with the largest "top_prob" (probability of the best
         token), "prob_diff" (its lead over the second) or the least "entropy".
       count_without_hazard: with a confidence, draw that number as
-        Poisson(number of masks / N), as FlexMDM's published code does, which leaves
-        most tokens to the last leap.
+        Poisson(number of masks times the leap's length), as FlexMDM's published code
+        does, which leaves most tokens to the last leap.
       closed: bool[L + 1], closed gaps.
 
     Returns:
@@ -111,6 +116,9 @@ def sample(
             f"confidence must be one of {CONFIDENCES}, got {confidence!r}."
         )
     place = jnp.arange(size)
+
+    def time_of(leap):
+        return 1 - (1 - leap / num_steps) ** time_exponent
 
     def draw(key, logits):
         log_probs = jax.nn.log_softmax(categorical.widen(logits))
@@ -138,12 +146,12 @@ def sample(
         key_reveal, key_token, key_insert = jax.random.split(
             jax.random.fold_in(key, step), 3
         )
-        start, end = step / num_steps, (step + 1) / num_steps
+        start, end = time_of(step), time_of(step + 1)
         rates = denoise(state.canvas, start)
         wait = unmask_clock(end) - unmask_clock(start)
         masks = masks_of(state.canvas)
         if confidence != "none" and count_without_hazard:
-            number = _poisson(key_reveal, masks.sum() / num_steps, size)
+            number = _poisson(key_reveal, masks.sum() * (end - start), size)
         else:
             patience = jax.random.exponential(key_reveal, (size,))
             which = masks & (patience < rates.unmask * wait)
@@ -171,12 +179,12 @@ def sample(
     state = _State(canvas, never, never, jnp.asarray(False))
     last = num_steps - 1
     state = jax.lax.fori_loop(0, last, leap, state)
-    rates = denoise(state.canvas, last / num_steps)
+    rates = denoise(state.canvas, time_of(last))
     key_last = jax.random.fold_in(key, last)
     state = write(key_last, state, rates, masks_of(state.canvas), last)
 
     inside = place < state.canvas.length
-    to_times = lambda leaps_: jnp.where(inside, (leaps_ + 1) / num_steps, 0.0)
+    to_times = lambda leap: jnp.where(inside, time_of(leap + 1), 0.0)
     times = EventTimes(to_times(state.inserted), to_times(state.revealed))
     return state.canvas, _trace(state), times
 

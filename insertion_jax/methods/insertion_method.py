@@ -168,4 +168,8 @@ def make(policy: Network, order: Network | None, config: InsertionConfig) -> Met
             eos_id=eos_id,
         )
 
-    return Method(init, loss, bound, sample)
+    def log_rates(params, example):
+        # Plackett and Luce's law is that of a race of exponential times.
+        return {"insertion": order_logits_of(params, example)}
+
+    return Method(init, loss, bound, sample, log_rates=log_rates if learned else None)

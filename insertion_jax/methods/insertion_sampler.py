@@ -44,7 +44,7 @@ def sample(
 
     Returns:
       `(canvas, trace)`; a policy that would go on at a full canvas is cut off,
-      with `trace.stopped` false.
+      with `trace.stopped` false, as it is where EOS should end and no gap is open.
 
     Raises:
       ValueError: if `max_length` is larger than the canvas, or the policy cannot be
@@ -77,6 +77,10 @@ def sample(
         token = categorical.draw(key_token, log_token, **options)
         stop = slot == size + 1 if eos_id is None else token == eos_id
         done = was_done | stop | (canvas.length >= max_length)
+        if eos_id is not None:
+            # With all gaps closed there is no place for EOS either.
+            stuck = ~trajectories.open_slots(canvas, closed).any()
+            done, stop = done | stuck, stop & ~stuck
         # A finished row goes on with a cache that nobody reads.
         cache = policy.advance(cache, jnp.minimum(slot, canvas.length), token)
         grown = trajectories.insert(canvas, slot, token)

@@ -9,14 +9,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from insertion_jax.networks.transformer import (
-    Embedding,
-    Segment,
-    TransformerConfig,
-    Trunk,
-)
+from insertion_jax.networks.framed_canvas import FramedCanvas
+from insertion_jax.networks.transformer import TransformerConfig
 from insertion_jax.types import (
-    BOS_ID,
     EOS_ID,
     NUM_SPECIALS,
     Canvas,
@@ -24,49 +19,26 @@ from insertion_jax.types import (
     Network,
 )
 
-PROMPT, INSERTED, ANCHORED = range(3)
-
 # Specials are never content; finite, so that bfloat16 and gradients stay clean.
 NEVER = -1e9
 
 
-class CanvasNetwork(nn.Module):
-    """Logits of every action on one canvas."""
+class CanvasNetwork(FramedCanvas):
+    """Logits of every action on one canvas.
 
-    config: TransformerConfig
-    vocab_size: int
+    Attributes:
+      emits_eos: EOS is content.
+    """
+
     emits_eos: bool
-    prompt_sees_canvas: bool
 
     def setup(self):
+        super().setup()
         c = self.config
-        self.embed = Embedding(c, self.vocab_size, 3)
-        self.prompt_segment = Segment(c, has_positions=True)
-        self.canvas_segment = Segment(c, has_positions=False)
-        self.trunk = Trunk(c)
         self.slot_state = nn.Dense(c.width, use_bias=False, dtype=c.dtype)
         self.location = nn.Dense(1, use_bias=False)
         self.stop = nn.Dense(1, use_bias=False)
-        self.content = nn.Dense(self.vocab_size, use_bias=False)
-
-    def encode(self, prompt, prompt_mask, deterministic):
-        """What all canvases of one prompt share.
-
-        Args:
-          prompt: int[C].
-          prompt_mask: bool[C].
-          deterministic: no dropout.
-
-        Returns:
-          A pytree for `__call__`: the embedded prompt, or its keys and values.
-        """
-        x = self.embed(prompt, jnp.full(prompt.shape, PROMPT))
-        x = self.prompt_segment(x, prompt_mask)
-        if self.prompt_sees_canvas or not prompt.shape[0]:
-            return x, prompt_mask
-        positions = jnp.arange(prompt.shape[0])
-        _, context = self.trunk(x, positions, prompt_mask, deterministic=deterministic)
-        return context
+        self.content = nn.Dense(self.num_ids, use_bias=False)
 
     def __call__(self, encoded, canvas, deterministic):
         """Reads one canvas.
@@ -79,39 +51,17 @@ class CanvasNetwork(nn.Module):
         Returns:
           `InsertionLogits`, float32.
         """
-        size = canvas.tokens.shape[0]
-        row = jnp.arange(size + 2)
-        last = canvas.length + 1
-        tokens = jnp.pad(canvas.tokens, 1)
-        tokens = jnp.where(row == 0, BOS_ID, jnp.where(row == last, EOS_ID, tokens))
-        kinds = jnp.full(row.shape, INSERTED)
-        if canvas.anchored is not None:
-            kinds = jnp.where(jnp.pad(canvas.anchored, 1), ANCHORED, INSERTED)
-        prompt, prompt_mask = encoded
-        mask = row <= last
-        x = self.canvas_segment(self.embed(tokens, kinds), mask)
-        positions = prompt_mask.sum() + row
-        if self.prompt_sees_canvas or not prompt_mask.shape[0]:
-            start = prompt_mask.shape[0]
-            h, _ = self.trunk(
-                jnp.concatenate([prompt, x]),
-                jnp.concatenate([jnp.arange(start), positions]),
-                jnp.concatenate([prompt_mask, mask]),
-                deterministic=deterministic,
-            )
-            h = h[start:]
-        else:
-            h, _ = self.trunk(x, positions, mask, encoded, deterministic=deterministic)
+        h = self.read(encoded, canvas, deterministic)
         between = jnp.concatenate([h[:-1], h[1:]], axis=-1)
         slot_state = nn.silu(self.slot_state(between)).astype(jnp.float32)
         token = self.content(slot_state)
-        ids = jnp.arange(self.vocab_size)
+        ids = jnp.arange(self.num_ids)
         allowed = ids >= NUM_SPECIALS
         if self.emits_eos:
             allowed |= ids == EOS_ID
         return InsertionLogits(
             slot=self.location(slot_state)[:, 0],
-            stop=self.stop(h[last].astype(jnp.float32))[0],
+            stop=self.stop(h[canvas.length + 1].astype(jnp.float32))[0],
             token=jnp.where(allowed, token, NEVER),
         )
 
@@ -137,7 +87,7 @@ def make(
       a policy `(Canvas, key=None) -> InsertionLogits`. Without a dropout key there
       is no dropout; `key` replaces it for one canvas.
     """
-    module = CanvasNetwork(config, vocab_size, emits_eos, prompt_sees_canvas)
+    module = CanvasNetwork(config, vocab_size, prompt_sees_canvas, emits_eos)
 
     def init(key, example):
         def run(module):

@@ -8,7 +8,6 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from insertion_jax.networks.canvas import ANCHORED, INSERTED, PROMPT
 from insertion_jax.networks.transformer import (
     Embedding,
     Segment,
@@ -16,6 +15,8 @@ from insertion_jax.networks.transformer import (
     Trunk,
 )
 from insertion_jax.types import BOS_ID, EOS_ID, Canvas
+
+PROMPT, INSERTED, ANCHORED = range(3)
 
 
 class FramedCanvas(nn.Module):

@@ -7,7 +7,7 @@ larger logit tends to be inserted earlier. They start at zero, the uniform order
 import flax.linen as nn
 import jax.numpy as jnp
 
-from insertion_jax.networks.canvas import ANCHORED, INSERTED, PROMPT
+from insertion_jax.networks.framed_canvas import ANCHORED, INSERTED, PROMPT
 from insertion_jax.networks.transformer import (
     Embedding,
     Segment,

@@ -22,7 +22,8 @@ import jax.numpy as jnp
 
 from insertion_jax.core import permutations, trajectories
 from insertion_jax.networks import relative
-from insertion_jax.networks.canvas import ANCHORED, INSERTED, NEVER, PROMPT
+from insertion_jax.networks.canvas import NEVER
+from insertion_jax.networks.framed_canvas import ANCHORED, INSERTED, PROMPT
 from insertion_jax.networks.transformer import (
     Embedding,
     Segment,

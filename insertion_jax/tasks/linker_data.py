@@ -10,7 +10,7 @@ import numpy as np
 
 from insertion_jax.chemistry import files, fragments, linker_scores, smiles, workers
 from insertion_jax.chemistry.fragments import Cut, CutRule, LinkerStrings
-from insertion_jax.tasks import molecule_data, prepared
+from insertion_jax.tasks import molecule_data, prepared, token_tables
 from insertion_jax.tasks.molecule_data import SPLITS, Settings
 from insertion_jax.types import NUM_SPECIALS, InputError
 
@@ -67,37 +67,50 @@ def prepare(
       InputError: as `molecule_data.prepare`, and if no molecule can be cut.
     """
     options = {"num_workers": num_workers, "progress": progress}
+    # Length and vocabulary are a model's; what is kept serves all models.
     whole = settings._replace(notation="smiles", max_length=None, vocabulary=None)
 
     def build():
         source = molecule_data.prepare(whole, data_dir, **options)
-        return _arrays(source, settings, rule, test_file, options)
+        return _arrays(source, whole, rule, test_file, options)
 
     if settings.source == "rdkit" and test_file is None:
         store = prepared.in_memory(build)
     else:
         content = None if test_file is None else molecule_data.bytes_of(test_file)
         folder = molecule_data.folder_of(
-            settings, data_dir, "linkers", list(rule), content and content.hex()
+            whole, data_dir, "linkers", list(rule), content and content.hex()
         )
         store = prepared.in_folder(folder, build)
-    meta, arrays = store.meta, store.arrays
+    meta = store.meta
+    names = ("tokens", "lengths", "first", "second")
+    fitted = token_tables.fit(
+        {s: {name: store.arrays[f"{s}_{name}"] for name in names} for s in SPLITS},
+        smiles.vocabulary(meta["vocabulary"]),
+        max_length=settings.max_length,
+        vocabulary=settings.vocabulary,
+        what="cuts",
+    )
+    for split in SPLITS:
+        if not len(fitted.tables[split]["lengths"]):
+            raise InputError(f"No molecule to {split} can be cut as asked for.")
+    notes = (*meta["notes"], *fitted.notes)
     if progress:
-        molecule_data.show(meta["notes"])
+        molecule_data.show(notes)
 
     def linkers():
         rows = (line.split("\t") for line in store.texts["linkers"]())
         return {linker: int(number) for linker, number in rows}
 
     return LinkerData(
-        vocabulary=smiles.vocabulary(meta["vocabulary"]),
-        max_length=meta["max_length"],
-        tokens={split: arrays[f"{split}_tokens"] for split in SPLITS},
-        lengths={split: arrays[f"{split}_lengths"] for split in SPLITS},
-        num_first={split: arrays[f"{split}_first"] for split in SPLITS},
-        num_second={split: arrays[f"{split}_second"] for split in SPLITS},
+        vocabulary=fitted.vocabulary,
+        max_length=fitted.max_length,
+        tokens={split: table["tokens"] for split, table in fitted.tables.items()},
+        lengths={split: table["lengths"] for split, table in fitted.tables.items()},
+        num_first={split: table["first"] for split, table in fitted.tables.items()},
+        num_second={split: table["second"] for split, table in fitted.tables.items()},
         linkers=linkers,
-        notes=tuple(meta["notes"]),
+        notes=notes,
     )
 
 
@@ -135,17 +148,16 @@ def _arrays(source, settings, rule, test_file, options):
         split: [tuple(map(smiles.tokenize, strings)) for _, strings in chosen[split]]
         for split in SPLITS
     }
-    _shorten(tokens, chosen, settings.max_length, notes)
-    if settings.vocabulary is None:
-        vocabulary = smiles.vocabulary(
-            token
-            for part in tokens.values()
-            for pieces in part
-            for piece in pieces
-            for token in piece
-        )
-    else:
-        vocabulary = smiles.vocabulary(settings.vocabulary.split())
+    for split in SPLITS:
+        if not tokens[split]:
+            raise InputError(f"No molecule to {split} can be cut as asked for.")
+    vocabulary = smiles.vocabulary(
+        token
+        for part in tokens.values()
+        for pieces in part
+        for piece in pieces
+        for token in piece
+    )
     size = max(sum(map(len, pieces)) for part in tokens.values() for pieces in part)
     arrays = {}
     for split, part in tokens.items():
@@ -162,22 +174,6 @@ def _arrays(source, settings, rule, test_file, options):
         "notes": notes,
     }
     return arrays, texts, meta
-
-
-def _shorten(tokens, chosen, max_length, notes):
-    """Takes out what is longer than the canvas, in place."""
-    for split in SPLITS:
-        sizes = [sum(map(len, pieces)) for pieces in tokens[split]]
-        fits = [max_length is None or size <= max_length for size in sizes]
-        if not all(fits):
-            notes.append(
-                f"{fits.count(False):,} of {len(fits):,} cuts to {split} have more than "
-                f"{max_length} tokens and were left out."
-            )
-        for part in (tokens, chosen):
-            part[split] = [x for x, fit in zip(part[split], fits, strict=True) if fit]
-        if not any(fits):
-            raise InputError(f"No molecule to {split} can be cut as asked for.")
 
 
 def written_cuts(text: str, rule: CutRule) -> list[tuple[Cut, LinkerStrings]]:

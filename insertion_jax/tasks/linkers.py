@@ -17,19 +17,25 @@ from insertion_jax.chemistry import (
     fragments,
     linker_scores,
     smiles,
-    survival,
 )
 from insertion_jax.chemistry.fragments import CutRule
 from insertion_jax.chemistry.linker_scores import Pair
-from insertion_jax.chemistry.survival import Linked
-from insertion_jax.tasks import linker_data, molecule_data, molecules
+from insertion_jax.tasks import (
+    linker_baseline,
+    linker_data,
+    linker_samples,
+    molecule_data,
+    molecule_samples,
+    molecules,
+)
 from insertion_jax.tasks.linker_data import LinkerData
 from insertion_jax.tasks.molecule_data import Settings
-from insertion_jax.types import Batch, InputError, Score, Task
+from insertion_jax.types import Batch, Comparison, InputError, Score, Task
+
+fetch = molecule_data.fetch
 
 # To cut all 176,000 takes half an hour.
 _NUM_HELD_OUT_OF_MOSES = 2_000
-_NOTHING = Linked(None, valid=False, survived=False, linker=None)
 
 
 def encode(
@@ -94,20 +100,12 @@ def score(
       fragments stand where they stood), `passes_2d_filters`, `termination`. Of the
       pairs, each at its first row: those of `linker_scores.pair_scores`.
     """
-    rows = [
-        _Row(Batch(*row), sample, int(size), vocabulary)
-        for row, sample, size in zip(
-            zip(*examples, strict=True), np.asarray(tokens), length, strict=True
-        )
-    ]
+    rows = linker_samples.rows_of(examples, tokens, length, vocabulary)
     counts = linkers()
     rank_of = linker_scores.ranks(counts)
     samples = [row.examine() for row in rows]
-    groups = {}
-    for i, row in enumerate(rows):
-        groups.setdefault((row.first, row.second), []).append(i)
     pairs, starts = [], []
-    for members in groups.values():
+    for members in linker_samples.groups_of(rows):
         target = rows[members[0]].target()
         pairs.append(
             Pair(
@@ -138,38 +136,6 @@ def score(
 def _rate(values):
     total = np.asarray(values, np.float64)
     return Score(total, np.ones_like(total), is_rate=True)
-
-
-class _Row:
-    """One sample and the example that it answers, as text."""
-
-    def __init__(self, example, sample, size, vocabulary):
-        anchored = np.asarray(example.anchored)
-        target = np.asarray(example.tokens)[: int(example.length)]
-        num_first = int(np.argmin(example.closed))
-        num_second = int(anchored.sum()) - num_first
-        sample = sample[:size]
-
-        def cut(ids):
-            middle = len(ids) - num_second
-            parts = (ids[:num_first], ids[num_first:middle], ids[middle:])
-            return tuple(map(vocabulary.decode, parts))
-
-        self.first, self._target, self.second = cut(target)
-        parts = cut(sample) if size >= num_first + num_second else ("", "", "")
-        self.kept = (parts[0], parts[2]) == (self.first, self.second)
-        self._linker = parts[1]
-
-    def examine(self):
-        if not self.kept:
-            return _NOTHING
-        return survival.examine(self.first, self._linker, self.second)
-
-    def target(self):
-        return survival.examine(self.first, self._target, self.second)
-
-    def pair(self):
-        return f"{self.first}*", f"*{self.second}"
 
 
 def parse_prompt(text: str, *, vocabulary: smiles.Vocabulary, max_length: int) -> Batch:
@@ -216,7 +182,7 @@ def draw(
       titles: N of them, or none.
       vocabulary: of the tokens.
     """
-    molecules.draw(
+    molecule_samples.draw(
         examples,
         tokens,
         length,
@@ -327,6 +293,21 @@ def make(
                 raise
             return {}
 
+    def compare(examples: Batch, tokens: np.ndarray, length: np.ndarray) -> Comparison:
+        groups = linker_samples.groups_of(
+            linker_samples.rows_of(examples, tokens, length, known)
+        )
+        pairs = Batch(*(np.asarray(x)[[rows[0] for rows in groups]] for x in examples))
+        baseline = linker_baseline.scores(
+            pairs,
+            vocabulary=known,
+            counts=linkers(),
+            num_samples=max(map(len, groups)),
+            progress=True,
+        )
+        scores = {f"most frequent: {name}": score for name, score in baseline.items()}
+        return Comparison(scores, {}, ())
+
     return Task(
         name=f"linkers_{source if source in ('rdkit', 'moses') else 'own'}",
         vocabulary=known.tokens,
@@ -337,4 +318,10 @@ def make(
         parse_prompt=functools.partial(parse_prompt, vocabulary=known, max_length=size),
         format=lambda tokens, length: known.decode(tokens[: int(length)]),
         draw=functools.partial(draw, vocabulary=known),
+        more_pictures=molecule_samples.more_pictures(known, "smiles"),
+        settings=molecules.settings_of(known, size),
+        compare=compare,
+        write=functools.partial(
+            linker_samples.write, vocabulary=known, linkers=linkers
+        ),
     )

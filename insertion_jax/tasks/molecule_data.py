@@ -23,7 +23,7 @@ from insertion_jax.chemistry import (
     smiles,
     workers,
 )
-from insertion_jax.tasks import prepared
+from insertion_jax.tasks import prepared, token_tables
 from insertion_jax.tasks.examples import pad
 from insertion_jax.types import NUM_SPECIALS, InputError
 
@@ -50,7 +50,8 @@ class Prepared(NamedTuple):
       max_length: L.
       tokens: int32[N, L] of each split, right-padded, perhaps a memory map.
       lengths: int32[N] of each split.
-      texts: for each split a function that reads its N canonical SMILES.
+      texts: for each split a function that reads its canonical SMILES, those that are
+        too long too.
       notes: what was left out, a sentence each.
     """
 
@@ -118,25 +119,72 @@ def prepare(
     """
     check(settings)
     options = {"num_workers": num_workers, "progress": progress}
+    # Length and vocabulary are a model's; what is kept serves all models.
+    whole = settings._replace(max_length=None, vocabulary=None)
 
     def build():
-        return _arrays(*_tokenised(settings, data_dir, options))
+        return _arrays(*_tokenised(whole, data_dir, options))
 
     if settings.source == "rdkit":
         store = prepared.in_memory(build)
     else:
-        store = prepared.in_folder(folder_of(settings, data_dir, "molecules"), build)
+        store = prepared.in_folder(folder_of(whole, data_dir, "molecules"), build)
     meta = store.meta
-    if progress:
-        show(meta["notes"])
-    return Prepared(
-        vocabulary=smiles.vocabulary(meta["vocabulary"]),
-        max_length=meta["max_length"],
-        tokens={s: store.arrays[f"{s}_tokens"] for s in meta["splits"]},
-        lengths={s: store.arrays[f"{s}_lengths"] for s in meta["splits"]},
-        texts={s: store.texts[s] for s in meta["splits"]},
-        notes=tuple(meta["notes"]),
+    fitted = token_tables.fit(
+        {
+            split: {
+                name: store.arrays[f"{split}_{name}"] for name in ("tokens", "lengths")
+            }
+            for split in meta["splits"]
+        },
+        smiles.vocabulary(meta["vocabulary"]),
+        max_length=settings.max_length,
+        vocabulary=settings.vocabulary,
+        what="molecules",
     )
+    for split in SPLITS:
+        if not len(fitted.tables[split]["lengths"]):
+            raise InputError(
+                f"{settings.source} has too few molecules for the split {split!r}."
+            )
+    notes = (*meta["notes"], *fitted.notes)
+    if progress:
+        show(notes)
+    return Prepared(
+        vocabulary=fitted.vocabulary,
+        max_length=fitted.max_length,
+        tokens={split: table["tokens"] for split, table in fitted.tables.items()},
+        lengths={split: table["lengths"] for split, table in fitted.tables.items()},
+        texts={s: store.texts[s] for s in meta["splits"]},
+        notes=notes,
+    )
+
+
+def fetch(source: str, data_dir: str | os.PathLike) -> list[str]:
+    """Downloads the packages that a source and its metrics need and that are missing.
+
+    Args:
+      source: as in `Settings`.
+      data_dir: where to.
+
+    Returns:
+      A line about each download.
+
+    Raises:
+      InputError: pip fails.
+    """
+    wanted = {"chemnet": downloads.CHEMNET_WEIGHTS}
+    if source == "moses":
+        wanted = {"moses": downloads.MOSES_SPLITS["test"]} | wanted
+    lines = []
+    for name, file in wanted.items():
+        try:
+            downloads.read(file, data_dir)
+        except InputError:
+            path = downloads.fetch(name, data_dir)
+            package = downloads.PACKAGES[name]
+            lines.append(f"Fetched {package.title} to {path} ({package.licence}).")
+    return lines
 
 
 def show(notes: Sequence[str]) -> None:
@@ -206,32 +254,15 @@ def _tokenised(settings, data_dir, options):
                 safe.encode, texts, title=f"writing SAFE of {split}", **options
             )
         rows[split] = [smiles.tokenize(text) for text in texts]
-    if settings.max_length is not None:
-        for split in splits:
-            fits = [len(row) <= settings.max_length for row in rows[split]]
-            if not all(fits):
-                notes.append(
-                    f"{fits.count(False):,} of {len(fits):,} molecules to {split} have "
-                    f"more than {settings.max_length} tokens and were left out."
-                )
-            splits[split] = _where(fits, splits[split])
-            rows[split] = _where(fits, rows[split])
     for split in SPLITS:
         if not rows[split]:
             raise InputError(
                 f"{settings.source} has too few molecules for the split {split!r}."
             )
-    if settings.vocabulary is None:
-        vocabulary = smiles.vocabulary(
-            token for part in rows.values() for row in part for token in row
-        )
-    else:
-        vocabulary = smiles.vocabulary(settings.vocabulary.split())
+    vocabulary = smiles.vocabulary(
+        token for part in rows.values() for row in part for token in row
+    )
     return vocabulary, splits, rows, notes
-
-
-def _where(flags, values):
-    return [value for flag, value in zip(flags, values, strict=True) if flag]
 
 
 def _splits(settings, data_dir, options):

@@ -7,15 +7,27 @@ and none of them is natural.
 
 import functools
 from collections.abc import Callable, Container, Sequence
-from os import PathLike
 
 import numpy as np
 
-from insertion_jax.chemistry import descriptions, moses, pictures, safe, smiles
-from insertion_jax.tasks import molecule_data
+from insertion_jax.chemistry import descriptions, moses, safe, smiles
+from insertion_jax.tasks import (
+    molecule_data,
+    molecule_report,
+    molecule_samples,
+)
 from insertion_jax.tasks.examples import pad
 from insertion_jax.tasks.molecule_data import Prepared, Settings
-from insertion_jax.types import NUM_SPECIALS, Batch, InputError, Score, Task
+from insertion_jax.types import (
+    NUM_SPECIALS,
+    Batch,
+    Comparison,
+    InputError,
+    Score,
+    Task,
+)
+
+fetch = molecule_data.fetch
 
 
 def encode(
@@ -62,21 +74,6 @@ def _batch(tokens, lengths):
     )
 
 
-def smiles_of(text: str, notation: str) -> str:
-    """The SMILES that a generated string stands for; "" if it has no such thing.
-
-    Args:
-      text: generated.
-      notation: "smiles" or "safe"; SAFE is decoded strictly, nothing is repaired.
-    """
-    if notation == "smiles":
-        return text
-    try:
-        return safe.decode(text)
-    except InputError:
-        return ""
-
-
 def score(
     examples: Batch,
     tokens: np.ndarray,
@@ -108,8 +105,10 @@ def score(
       a string if pieces of it may be dropped.
     """
     del examples
-    texts = _texts(tokens, length, vocabulary)
-    described = descriptions.describe_all([smiles_of(t, notation) for t in texts])
+    texts = molecule_samples.texts_of(tokens, length, vocabulary)
+    described = descriptions.describe_all(
+        [molecule_samples.smiles_of(t, notation) for t in texts]
+    )
     scores = moses.scores(described, train()) | moses.internal_diversity(described)
     if notation == "safe":
         lenient = [safe.decode_leniently(text) is not None for text in texts]
@@ -123,13 +122,6 @@ def score(
 def _mean_of(values):
     total = values.astype(np.float64)
     return Score(total, np.ones_like(total), is_rate=values.dtype == bool)
-
-
-def _texts(tokens, length, vocabulary):
-    return [
-        vocabulary.decode(row[: int(size)])
-        for row, size in zip(tokens, length, strict=True)
-    ]
 
 
 def parse_prompt(
@@ -177,64 +169,6 @@ def check_room(num_tokens: int, max_length: int) -> None:
             f"The fragments have {num_tokens} tokens, but the canvas of this model has "
             f"room for {max_length}."
         )
-
-
-def draw(
-    examples: Batch,
-    tokens: np.ndarray,
-    length: np.ndarray,
-    step: np.ndarray,
-    path: str | PathLike,
-    titles: Sequence[str] = (),
-    *,
-    vocabulary: smiles.Vocabulary,
-    notation: str,
-) -> None:
-    """Draws generated molecules, each above its string coloured by step.
-
-    Args:
-      examples: N rows, of which nothing is read.
-      tokens: int[N, L].
-      length: int[N].
-      step: int[N, L], the step at which each token was inserted; -1 at anchors.
-      path: of the file to write; its ending says which format.
-      titles: N of them, or none.
-      vocabulary: of the tokens.
-      notation: "smiles" or "safe".
-    """
-    del examples
-    pictures.draw(
-        written(tokens, length, step, vocabulary=vocabulary, notation=notation),
-        path,
-        titles,
-    )
-
-
-def written(
-    tokens: np.ndarray,
-    length: np.ndarray,
-    step: np.ndarray,
-    *,
-    vocabulary: smiles.Vocabulary,
-    notation: str,
-) -> list[pictures.Written]:
-    """Generated sequences as `pictures` shows them.
-
-    Args:
-      tokens: int[N, L].
-      length: int[N].
-      step: int[N, L].
-      vocabulary: of the tokens.
-      notation: "smiles" or "safe".
-    """
-    return [
-        pictures.Written(
-            smiles_of(vocabulary.decode(row[: int(size)]), notation),
-            [vocabulary.tokens[int(i)] for i in row[: int(size)]],
-            np.asarray(steps)[: int(size)].tolist(),
-        )
-        for row, size, steps in zip(tokens, length, step, strict=True)
-    ]
 
 
 def make(
@@ -305,6 +239,23 @@ def make(
                 raise
             return None
 
+    def compare(examples: Batch, tokens: np.ndarray, length: np.ndarray) -> Comparison:
+        del examples
+        texts = [
+            molecule_samples.smiles_of(text, notation)
+            for text in molecule_samples.texts_of(tokens, length, known)
+        ]
+        references = ()
+        if source != "moses":
+            real = (prepared().texts[split]() for split in ("test", "train"))
+            count = molecule_report.num_valid(texts)
+            references = (
+                molecule_report.reference_of(*real, count, data_dir, progress=True),
+            )
+        return molecule_report.of_samples(
+            texts, data_dir, train=train(), references=references, progress=True
+        )
+
     options = {"vocabulary": known, "notation": notation}
     return Task(
         name=f"molecules_{source if source in ('rdkit', 'moses') else 'own'}_{notation}",
@@ -315,10 +266,16 @@ def make(
         score=functools.partial(score, train=train, **options),
         parse_prompt=functools.partial(parse_prompt, max_length=size, **options),
         format=lambda tokens, length: known.decode(tokens[: int(length)]),
-        draw=functools.partial(draw, **options),
+        draw=functools.partial(molecule_samples.draw, **options),
+        more_pictures=molecule_samples.more_pictures(**options),
+        settings=settings_of(known, size),
+        blank=lambda count: encode([[]] * count, size),
+        compare=compare,
+        write=functools.partial(molecule_samples.write, train=train, **options),
     )
 
 
-def content_tokens(task: Task) -> str:
-    """A task's vocabulary as `make` takes it, for the config of a trained model."""
-    return " ".join(task.vocabulary[NUM_SPECIALS:])
+def settings_of(vocabulary: smiles.Vocabulary, max_length: int) -> dict[str, object]:
+    """What the config of a trained model keeps of its data, as `make` takes it."""
+    content = vocabulary.tokens[NUM_SPECIALS:]
+    return {"vocabulary": " ".join(content), "max_length": max_length}

@@ -18,7 +18,11 @@ from os import PathLike
 
 import numpy as np
 
-from insertion_jax.tasks import sequence_scores, star_graph_pictures
+from insertion_jax.tasks import (
+    sequence_scores,
+    star_graph_pictures,
+    star_graph_places,
+)
 from insertion_jax.tasks.examples import pad
 from insertion_jax.tasks.star_graph_generator import (
     TIERS,
@@ -332,4 +336,5 @@ def make(
         parse_prompt=functools.partial(parse_prompt, tier=star_tier),
         format=format_path,
         draw=draw,
+        places=star_graph_places.places,
     )

@@ -13,6 +13,7 @@ import jax
 import numpy as np
 
 from insertion_jax import types
+from insertion_jax.training import buckets
 
 
 def check_size(num_examples: int, batch_size: int) -> None:
@@ -56,6 +57,7 @@ def make_chunk(
     start_step: int,
     chunk: int,
     batch_size: int,
+    of_length: buckets.Buckets | None = None,
     process_index: int = 0,
     process_count: int = 1,
 ) -> types.Batch:
@@ -67,22 +69,26 @@ def make_chunk(
       start_step: the first step.
       chunk: K.
       batch_size: B, of all processes together.
+      of_length: the examples' buckets, if like lengths go together; K divides their
+        `group`, and `start_step` is a multiple of K.
       process_index: which process this is.
       process_count: how many share the batch; divides B.
 
     Returns:
-      A `Batch` of NumPy arrays [K, B / process_count, ...]; `index` is the row's
-      number in the global batch.
+      A `Batch` of NumPy arrays [K, B / process_count, ...], the targets cut to the
+      width of their bucket; `index` is the row's number in the global batch.
     """
     num_examples = len(examples.length)
     size = batch_size // process_count
     own = np.arange(process_index * size, (process_index + 1) * size, dtype=np.int32)
-    rows = np.stack(
-        [
-            rows_at(seed, step, batch_size, num_examples)[own]
-            for step in range(start_step, start_step + chunk)
-        ]
-    )
+    steps = range(start_step, start_step + chunk)
+    if of_length is None:
+        rows = [rows_at(seed, step, batch_size, num_examples) for step in steps]
+    else:
+        drawn = [buckets.rows_at(of_length, seed, step, batch_size) for step in steps]
+        rows, widths = zip(*drawn, strict=True)
+        examples = buckets.trim(examples, widths[0])
+    rows = np.stack(rows)[:, own]
     batches = jax.tree.map(lambda x: x[rows], examples)
     return batches._replace(index=np.tile(own, (chunk, 1)))
 
@@ -103,6 +109,7 @@ class Chunks:
         end_step: int,
         chunk: int,
         batch_size: int,
+        of_length: buckets.Buckets | None = None,
         process_index: int = 0,
         process_count: int = 1,
     ):
@@ -115,6 +122,7 @@ class Chunks:
           end_step: the step after the last one; K divides the difference.
           chunk: K.
           batch_size: B, of all processes together.
+          of_length: see `make_chunk`.
           process_index: which process this is.
           process_count: how many share the batch.
 
@@ -129,6 +137,7 @@ class Chunks:
             seed=seed,
             chunk=chunk,
             batch_size=batch_size,
+            of_length=of_length,
             process_index=process_index,
             process_count=process_count,
         )

@@ -91,7 +91,8 @@ class MetricWriter:
         line = {"step": step, "seconds": round(time.perf_counter() - self._start, 3)}
         for name, value in values.items():
             line[name] = value if math.isfinite(value) else None
-            self._board.add_scalar(name, value, step)
+            if line[name] is not None:  # the board complains of what is no number
+                self._board.add_scalar(name, value, step)
         self._file.write(json.dumps(line) + "\n")
         self._file.flush()
 

@@ -18,7 +18,7 @@ import jax
 import numpy as np
 
 from insertion_jax import types
-from insertion_jax.training import checkpoint, data, logging, placement, state
+from insertion_jax.training import buckets, checkpoint, data, logging, placement, state
 
 # What the progress line shows of the metrics.
 _HEADLINES = ("loss", "elbo")
@@ -39,6 +39,9 @@ class LoopConfig:
       checkpoint_every: period of checkpoints.
       keep_checkpoints: how many of the newest stay.
       seed: of the initial parameters, the data order and all randomness.
+      max_padding: share of padding that is accepted among the targets' positions.
+        Below 1, examples of like lengths are trained on together.
+      bucket_steps: then, for how many steps in a row; the chunk divides it.
     """
 
     num_steps: int
@@ -49,16 +52,27 @@ class LoopConfig:
     checkpoint_every: int = 1000
     keep_checkpoints: int = 3
     seed: int = 0
+    max_padding: float = 1.0
+    bucket_steps: int = 10
 
     def __post_init__(self):
+        if not 0 < self.max_padding <= 1:
+            raise types.InputError(
+                f"max_padding is {self.max_padding}, but must lie in (0, 1]."
+            )
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
+            if field.name == "max_padding":
+                continue
             least = 0 if field.name == "seed" else 1
             if value < least:
                 raise types.InputError(
                     f"{field.name} is {value}, but must be at least {least}."
                 )
-        for name in ("num_steps", "log_every", "eval_every", "checkpoint_every"):
+        periods = ["num_steps", "log_every", "eval_every", "checkpoint_every"]
+        if self.max_padding < 1:
+            periods.append("bucket_steps")
+        for name in periods:
             period = getattr(self, name)
             if period % self.chunk:
                 raise types.InputError(
@@ -150,6 +164,14 @@ def train(
             return place.saveable(current)
         if start_step > 0:
             writer.note(f"Going on from step {start_step} in {workdir}.")
+        of_length = None
+        if config.max_padding < 1:
+            of_length = buckets.make(
+                examples.length, config.max_padding, config.bucket_steps
+            )
+            writer.note(
+                f"Targets are padded to {', '.join(map(str, of_length.widths))}."
+            )
         chunks = stack.enter_context(
             contextlib.closing(
                 data.Chunks(
@@ -159,6 +181,7 @@ def train(
                     end_step=config.num_steps,
                     chunk=config.chunk,
                     batch_size=config.batch_size,
+                    of_length=of_length,
                     process_index=jax.process_index(),
                     process_count=jax.process_count(),
                 )
@@ -178,13 +201,14 @@ def train(
         for step in range(
             start_step + config.chunk, config.num_steps + 1, config.chunk
         ):
+            shape = batches.tokens.shape
             current, pending = train_chunk(current, batches)
             if step < config.num_steps:
                 # While the devices are busy.
                 batches = place.put_chunk(next(chunks))
             metrics = place.fetch(pending)
             _check_finite(metrics, step - config.chunk, manager)
-            window.add(metrics)
+            window.add(metrics, shape)
 
             last = step == config.num_steps
             if step % config.log_every == 0 or last:
@@ -220,7 +244,7 @@ class _Window:
         self._steps = 0
         self._seconds = 0.0
         self._waited = 0.0
-        self._compiled = False
+        self._compiled = set()
         self.restart_clock()
 
     def restart_clock(self):
@@ -228,14 +252,14 @@ class _Window:
         self._start = time.perf_counter()
         self._waited_before = self._chunks.seconds_waited
 
-    def add(self, metrics):
+    def add(self, metrics, shape):
         self._metrics.append(metrics)
-        if self._compiled:
+        if shape in self._compiled:
             self._steps += len(metrics["loss"])
             self._seconds += time.perf_counter() - self._start
             self._waited += self._chunks.seconds_waited - self._waited_before
-        # The first chunk includes the compilation, and would spoil the speed.
-        self._compiled = True
+        # The first chunk of a shape includes the compilation: it would spoil the speed.
+        self._compiled.add(shape)
 
     def take(self):
         """Returns the values to write and the steps per second, None if unknown."""

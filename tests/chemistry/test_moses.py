@@ -36,7 +36,7 @@ def test_a_set_and_itself(described, real):
         f"{name}/real"
         for name in ["FCD", "Frag", "Scaf", "logP", "SA", "QED", "weight"]
     }
-    assert {distance.num_molecules for distance in found.values()} == {200}
+    assert {distance.num_samples for distance in found.values()} == {200}
     for name, distance in found.items():
         best = 1 if name[:4] in ("Frag", "Scaf") else 0
         assert distance.value == pytest.approx(best, abs=1e-9), name

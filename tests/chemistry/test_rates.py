@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from insertion_jax import evaluation
+from insertion_jax import estimates, evaluation
 from insertion_jax.chemistry import descriptions, rates
 
 # Invalid, valid, the same in other words, a mixture, empty, good, good again, large.
@@ -62,7 +62,7 @@ def test_filters():
 
 def test_rates_get_the_interval_of_wilson(samples):
     estimate = evaluation.estimate(rates.valid(samples))
-    assert (estimate.low, estimate.high) == evaluation.wilson(6, 8)
+    assert (estimate.low, estimate.high) == estimates.wilson(6, 8)
 
 
 def test_nothing_valid():

@@ -1,3 +1,4 @@
+import flexible_tables
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -5,8 +6,14 @@ import pytest
 import tables
 import tiny
 
+from insertion_jax.core import schedules
 from insertion_jax.core.leaps import MaskedRates
-from insertion_jax.methods import flex_method
+from insertion_jax.methods import (
+    flex_law,
+    flex_masked_diffusion,
+    flex_method,
+    flex_regulariser,
+)
 from insertion_jax.methods.flex_method import FlexMDMConfig, LoFlexMDMConfig
 from insertion_jax.networks import flexible
 from insertion_jax.networks.rate_heads import RateConfig
@@ -246,3 +253,171 @@ def test_event_rates_go_with_a_learned_law_alone():
         flex_method.make(denoiser, None, LoFlexMDMConfig(), mask_id=MASK)
     with pytest.raises(ValueError, match="FlexMDMConfig goes without a network"):
         flex_method.make(denoiser, events, FlexMDMConfig(), mask_id=MASK)
+
+
+# What the method passes on to its parts.
+
+
+def test_the_loss_is_normalised_as_asked():
+    key = jax.random.key(0)
+    row = _row(4)
+
+    def loss(normalisation, padded_length=None):
+        config = FlexMDMConfig(normalisation=normalisation)
+        method = flex_method.make(
+            _cheap_denoiser(), None, config, mask_id=MASK, padded_length=padded_length
+        )
+        params = tiny.random_params(method.init, row)
+        value, _ = tables.jit(method.loss)(params, row, jax.random.clone(key), 0)
+        return float(value)
+
+    bound, paper = loss("elbo"), loss("paper")
+    assert loss("flexmdm") == pytest.approx(bound / (SIZE + 3), rel=1e-5)
+    assert loss("flexmdm", 100) == pytest.approx(bound / 100, rel=1e-5)
+    # The mean over masks and a share of the insertions: between the other two.
+    assert bound / 100 < loss("paper", 100) < paper < bound
+
+
+def test_penalties_are_weighted_one_by_one():
+    key = jax.random.key(0)
+    row = _row(2)
+    free = jnp.arange(SIZE) < row.length
+    names = ("mean", "boundary", "kl")
+    noisy = _cheap_events()
+    quiet = Network(
+        noisy.init, lambda params, row, t, _=None: noisy.apply(params, row, t)
+    )
+
+    def loss(**weights):
+        weights = {f"{name}_weight": weights.get(name, 0.0) for name in names}
+        config = LoFlexMDMConfig(learns_unmask=True, **weights)
+        method = flex_method.make(_cheap_denoiser(), quiet, config, mask_id=MASK)
+        params = tiny.random_params(method.init, row)
+        loss_of = tables.jit(method.loss)
+        value, info = loss_of(params, row, jax.random.clone(key), 0)
+        return float(value), jax.tree.map(float, info), params
+
+    nothing, info, params = loss()
+    rates = quiet.apply(params["order"], row, 0.0)
+    for name, weight in (("mean", 0.5), ("boundary", 3.0), ("kl", 2.0)):
+        value, more, _ = loss(**{name: weight})
+        # Whatever the weights are, the parts are logged without them.
+        assert more[f"penalty_{name}"] == pytest.approx(info[f"penalty_{name}"])
+        part = weight * info[f"penalty_{name}"]
+        assert value - nothing == pytest.approx(part, rel=1e-3)
+        assert part > 0
+    each = [flex_regulariser.penalties(jax.random.key(1), 1.0, b, free) for b in rates]
+    # These two are the same on every grid of times.
+    for name in ("boundary", "kl"):
+        parts = [float(getattr(penalties, name)) for penalties in each]
+        assert parts[0] != pytest.approx(parts[1], rel=0.1)
+        assert info[f"penalty_{name}"] == pytest.approx(sum(parts), rel=1e-4)
+
+
+NOTHING = {"policy": {}}  # parameters
+UNEQUAL = {
+    "insert_schedule": "polynomial",
+    "insert_parameters": (2.0,),
+    "unmask_schedule": "sine",
+}
+
+
+def _one_symbol(q, schedule):
+    """As a network, the best denoiser of "A" with probability q, else nothing."""
+
+    def denoise(canvas, time, key=None):
+        come = schedule.value(time)
+        insert = jnp.where(canvas.length == 0, q * (1 - come) / (1 - q * come), 0.0)
+        return MaskedRates(
+            jnp.zeros((1, 1)), insert * jnp.array([1.0, 0.0]), jnp.ones(1)
+        )
+
+    return Network(lambda *_: {}, lambda *_: denoise)
+
+
+def _example_of(length):
+    return Batch(
+        prompt=jnp.zeros(0, jnp.int32),
+        prompt_mask=jnp.zeros(0, bool),
+        tokens=jnp.zeros(1, jnp.int32),
+        length=jnp.int32(length),
+        anchored=jnp.zeros(1, bool),
+        closed=jnp.zeros(2, bool),
+        index=jnp.int32(0),
+    )
+
+
+def test_each_schedule_is_that_of_its_event():
+    """The bound is the log-probability under any schedules, if none is mistaken."""
+    q = 0.4
+    insert, unmask = schedules.polynomial(2.0), schedules.sine()
+    config = FlexMDMConfig(bound_samples=2_000, sampler_steps=200, **UNEQUAL)
+
+    def method_of(schedule):
+        return flex_method.make(_one_symbol(q, schedule), None, config, mask_id=1)
+
+    def bounds(schedule):
+        bound = jax.vmap(method_of(schedule).bound, (None, None, 0))
+        keys = jax.random.split(jax.random.key(0), (2, 100))
+
+        def run(length, keys):
+            return bound(NOTHING, _example_of(length), keys)["elbo"].mean()
+
+        run = tables.jit(run)
+        return np.array([run(length, keys[length]) for length in (1, 0)])
+
+    exact = np.log([q, 1 - q])
+    # With a token the estimate's error is about 0.03, without none.
+    assert (abs(bounds(insert) - exact) < [0.12, 0.002]).all()
+    # Control: a denoiser made for the other event's schedule.
+    assert abs(bounds(unmask)[1] - exact[1]) > 0.1
+
+    sample = jax.vmap(method_of(insert).sample_times, (None, None, 0))
+    keys = jax.random.split(jax.random.key(1), 4_000)
+    canvas, _, times = tables.jit(sample)(NOTHING, _example_of(0), keys)
+    came = np.asarray(canvas.length) == 1
+    assert abs(came.mean() - q) < 0.04
+    # Under t^2 the mean time is 2/3, under the sine 1 - 2/pi.
+    inserted = np.asarray(times["insertion"])[came, 0]
+    assert abs(inserted.mean() - 2 / 3) < 0.03
+    keys = jax.random.split(jax.random.key(2), 4_000)
+    law = jax.vmap(lambda key: schedules.sample(key, insert, unmask, 1))
+    _, revealed = tables.jit(law)(keys)
+    assert abs(np.asarray(times["reveal"])[came].mean() - revealed.mean()) < 0.03
+    swapped = jax.vmap(lambda key: schedules.sample(key, unmask, insert, 1))
+    _, others = tables.jit(swapped)(jax.random.clone(keys))
+    assert abs(others.mean() - revealed.mean()) > 0.03  # control
+
+
+@pytest.mark.parametrize("t", [1e-4, 1 - 1e-4])
+@pytest.mark.parametrize("rate", [1e-3, 100.0])
+def test_losses_at_either_end_of_time_are_finite(t, rate):
+    row = _row(4)
+    denoise = flexible_tables.hashed(SIZE, VOCAB)
+    law = flex_law.kumaraswamy(1.0)
+
+    def loss(rates, events):
+        surrogate, info = flex_masked_diffusion.surrogate_from_states(
+            denoise,
+            jax.tree.map(lambda b: b[None], rates),
+            row.tokens,
+            row.length,
+            jnp.array([t]),
+            jnp.ones(1),
+            events,
+            law=law,
+            mask_id=MASK,
+            anchored=row.anchored,
+            closed=row.closed,
+        )
+        return surrogate, info
+
+    rates = (jnp.full(SIZE, rate), jnp.full(SIZE, 1 / rate))
+    keys = jax.random.split(jax.random.key(0), (1, 2))
+    events = jax.vmap(jax.vmap(law.draw, (0, None, None)), (0, None, None))(
+        keys, *rates
+    )
+    (value, info), grads = tables.jit(jax.value_and_grad(loss, has_aux=True))(
+        rates, events
+    )
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves((value, info, grads)))

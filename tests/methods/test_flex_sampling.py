@@ -25,6 +25,7 @@ def _sample(key, denoise, canvas, **options):
         "insert_clock": LINEAR.insert_clock,
         "unmask_clock": LINEAR.unmask_clock,
         "max_length": canvas.tokens.shape[0],
+        "time_exponent": 1.0,
     }
     return flex_masked_diffusion.sample(key, denoise, canvas, **(defaults | options))
 
@@ -39,28 +40,37 @@ def _empty(size):
     return Canvas(jnp.zeros(size, jnp.int32), jnp.int32(0), jnp.zeros(size, bool))
 
 
-def _inserted_by_leaps(q, num_steps):
+def _inserted_by_leaps(q, num_steps, exponent=1.0):
     """P(nonempty) of the sampler, leap by leap: no insertion in the last one."""
-    starts = np.arange(num_steps - 1) / num_steps
-    rate = q * (1 - starts) / (1 - q * starts)
-    return 1 - np.exp(
-        -np.sum(rate * np.log((1 - starts) / (1 - starts - 1 / num_steps)))
-    )
+    left = (1 - np.arange(num_steps) / num_steps) ** exponent
+    rate = q * left / (1 - q * (1 - left))
+    return 1 - np.exp(-np.sum(rate[:-1] * np.log(left[:-1] / left[1:])))
 
 
-@pytest.mark.parametrize("num_steps", [3, 64])
-def test_one_symbol_comes_as_often_as_it_should(num_steps):
+@pytest.mark.parametrize(("num_steps", "exponent"), [(3, 1.0), (3, 2.0), (64, 2.0)])
+def test_one_symbol_comes_as_often_as_it_should(num_steps, exponent):
     q, num_draws = 0.3, 10_000
     canvases, _, _ = _draws(
-        flexible_tables.one_symbol(q), _empty(1), num_draws, num_steps=num_steps
+        flexible_tables.one_symbol(q),
+        _empty(1),
+        num_draws,
+        num_steps=num_steps,
+        time_exponent=exponent,
     )
     made = canvases.length.sum()
     counts = [num_draws - made, made]
-    expected = _inserted_by_leaps(q, num_steps)
+    expected = _inserted_by_leaps(q, num_steps, exponent)
     assert tables.p_value(counts, [1 - expected, expected]) > 1e-4
     # Controls: the limit is not there in a few leaps; another q is told apart.
     assert (tables.p_value(counts, [1 - q, q]) > 1e-4) == (num_steps == 64)
     assert tables.p_value(counts, [1 - q - 0.05, q + 0.05]) < 1e-6
+
+
+def test_what_the_last_leap_loses():
+    # A token that is sure to come misses 1 of N even leaps, 1 of N^2 quadratic ones.
+    for exponent, lost in ((1.0, 1 / 64), (2.0, 1 / 64**2)):
+        came = _inserted_by_leaps(1 - 1e-12, 64, exponent)
+        assert 1 - came == pytest.approx(lost, rel=1e-6)
 
 
 def test_the_law_in_the_limit():
@@ -76,14 +86,15 @@ def test_the_law_in_the_limit():
 
         def one(key):
             options = {"mask_id": flexible_tables.MASK, "num_steps": 128}
+            options["time_exponent"] = 2.0
             canvas, _, _ = _sample(key, denoise, _empty(2), **options)
             return (canvas.length == 2) & (canvas.tokens == jnp.arange(2)).all()
 
         return jnp.mean(jax.vmap(one)(keys))
 
     keys = jax.random.split(jax.random.key(1), (2, 500))
-    assert share_of_ab(keys[0], 1.0) > 0.97
-    assert share_of_ab(keys[1], 0.5) < 0.93  # control
+    assert share_of_ab(keys[0], 1.0) > 0.98
+    assert share_of_ab(keys[1], 0.2) < 0.9  # control
 
 
 def _starts(num_rows):
@@ -233,6 +244,30 @@ def test_the_surest_masks_are_revealed_first(confidence):
     # Control: without a confidence, in any order.
     _, _, times = _many_masks()
     assert abs(np.mean(np.diff(times.reveal, axis=1) > 0) - 0.5) < 0.1
+
+
+def test_each_confidence_has_its_own_surest_mask():
+    # Mask 0: best token likeliest; 1: leads by most; 2: least entropy.
+    probs = jnp.array(
+        [
+            [0.52, 0.46, 0.01, 0.01],
+            [0.50, 0.17, 0.17, 0.16],
+            [0.51, 0.49, 0.0, 0.0],
+        ]
+    )
+    denoise = lambda canvas, time: MaskedRates(
+        token=jnp.log(probs + 1e-12),
+        insert=jnp.zeros(4),
+        unmask=jnp.ones(3),
+    )
+    start = Canvas(jnp.full(3, 4), jnp.int32(3), jnp.zeros(3, bool))
+    for confidence, first in (("top_prob", 0), ("prob_diff", 1), ("entropy", 2)):
+        _, _, times = _draws(
+            denoise, start, 50, mask_id=4, num_steps=40, confidence=confidence
+        )
+        others = np.delete(times.reveal, first, axis=1)
+        assert (times.reveal[:, [first]] <= others).all()
+        assert (times.reveal[:, [first]] < others).any()
 
 
 def test_confidence_keeps_the_number_of_reveals():

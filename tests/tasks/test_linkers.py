@@ -1,5 +1,6 @@
 """The linker task on what comes with rdkit: anchors, metrics, a person's fragments."""
 
+import csv
 import functools
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from insertion_jax import evaluation
 from insertion_jax.chemistry import molecules as chemistry_molecules
 from insertion_jax.tasks import examples, linker_data, linkers, molecule_data
-from insertion_jax.types import InputError, Task
+from insertion_jax.types import InputError, Score, Task
 
 PAIR = "c1ccccc1[*:1].C1CC1[*:2]"
 
@@ -231,3 +232,42 @@ def test_training_linkers_are_counted(tmp_path):
     counts = data.linkers()
     assert sum(counts.values()) == len(data.lengths["train"])
     assert list(counts.values()) == sorted(counts.values(), reverse=True)
+
+
+def test_what_a_trained_model_keeps(task):
+    assert task.settings["max_length"] == task.max_length
+    assert task.settings["vocabulary"].split() == list(task.vocabulary[3:])
+    # There is no linker without fragments.
+    assert task.blank is None
+
+
+def test_the_baseline_gets_as_many_samples(task, monkeypatch):
+    batch = first_rows(task.load("test"), 6)
+    given = {}
+
+    def scores(pairs, **options):
+        given.update(options, num_pairs=len(pairs.length))
+        return {"recovered": Score(np.zeros(3), np.ones(3), is_rate=True)}
+
+    monkeypatch.setattr(linkers.linker_baseline, "scores", scores)
+    found = task.compare(batch, batch.tokens, batch.length)
+    assert list(found.scores) == ["most frequent: recovered"]
+    assert (given["num_pairs"], given["num_samples"]) == (3, 2)
+    assert sum(given["counts"].values()) == len(task.load("train").length)
+
+
+def test_tables(task, tmp_path):
+    batch = first_rows(task.load("test"), 3)
+    tokens = batch.tokens.copy()
+    tokens[1, : batch.length[1]] = task.vocabulary.index("(")  # nothing is kept
+    step = np.where(batch.anchored, -1, 0)
+    paths = task.write(batch, tokens, batch.length, step, {}, tmp_path)
+    assert [path.name for path in paths] == ["samples.smi", "samples.csv", "order.csv"]
+    with paths[1].open(newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    assert [row["survived"] for row in rows] == ["1", "0", "1"]
+    assert [row["valid"] for row in rows] == ["1", "0", "1"]
+    assert rows[1]["linker"] == rows[1]["linker_in_training"] == ""
+    assert "*" in rows[0]["linker"] and rows[0]["fragments"].count("*") == 2
+    assert rows[0]["generated"] == task.format(tokens[0], batch.length[0])
+    assert all(int(rows[i]["linker_in_training"]) >= 0 for i in (0, 2))

@@ -8,7 +8,7 @@ import pytest
 from insertion_jax import evaluation
 from insertion_jax.chemistry import downloads
 from insertion_jax.chemistry import molecules as chemistry_molecules
-from insertion_jax.tasks import examples, molecule_data, molecules
+from insertion_jax.tasks import examples, molecule_data, molecule_samples, molecules
 from insertion_jax.tasks.molecule_data import Settings
 from insertion_jax.types import InputError, Task
 
@@ -79,7 +79,7 @@ def test_safe_is_the_same_molecules(safe_task):
     texts = texts_of(safe_task, "train")
     assert len(texts) == 100
     assert sum("<" in text for text in texts) > 50
-    plain = [molecules.smiles_of(text, "safe") for text in texts]
+    plain = [molecule_samples.smiles_of(text, "safe") for text in texts]
     originals = set(
         map(chemistry_molecules.canonical, molecule_data.rdkit_molecules.screening())
     )
@@ -167,7 +167,8 @@ def test_own_files(own_file, tmp_path, capsys):
     again = molecules.make(**arguments)
     assert texts_of(again, "train") == texts_of(task, "train")
     assert (folder / "meta.json").stat().st_mtime_ns == before
-    assert isinstance(again.load("train").tokens, np.memmap)
+    whole = molecules.make(str(own_file), data_dir=str(tmp_path))
+    assert isinstance(whole.load("train").tokens, np.memmap)
     assert "line 42" in capsys.readouterr().err
 
 
@@ -206,7 +207,7 @@ def test_a_trained_model_needs_no_data(tmp_path):
     options = {"source": "moses", "data_dir": str(tmp_path), "max_length": 9}
     task = molecules.make(vocabulary="C O c 1", **options)
     assert task.vocabulary[3:] == ("1", "C", "O", "c")
-    assert molecules.content_tokens(task) == "1 C O c"
+    assert task.settings == {"vocabulary": "1 C O c", "max_length": 9}
     found = scores_of(task, [[4, 4, 5], [3]])
     assert found["valid"] == 1 / 2
     assert "novel" not in found
@@ -283,3 +284,37 @@ def test_draw(task, tmp_path):
     step = np.tile(np.arange(task.max_length), (2, 1))
     task.draw(batch, batch.tokens[:2], batch.length[:2], step, tmp_path / "a.png")
     assert (tmp_path / "a.png").stat().st_size > 10_000
+
+
+def test_fetching_what_is_missing(tmp_path, monkeypatch):
+    fetched = []
+
+    def fetch(name, data_dir):
+        fetched.append((name, data_dir))
+        return tmp_path / name
+
+    monkeypatch.setattr(downloads, "fetch", fetch)
+    lines = molecules.fetch("moses", tmp_path)
+    assert fetched == [("moses", tmp_path), ("chemnet", tmp_path)]
+    assert lines[0].startswith(f"Fetched the MOSES molecules to {tmp_path / 'moses'} (")
+    # One's own molecules need the weights of a metric; what is there needs nothing.
+    fetched.clear()
+    monkeypatch.setattr(downloads, "read", lambda file, _: file)
+    assert molecules.fetch("moses", tmp_path) == [] == fetched
+
+
+def test_nothing_given(task):
+    rows = task.blank(3)
+    examples.check(rows, len(task.vocabulary), ends_with_eos=True)
+    assert rows.length.tolist() == [0, 0, 0]
+    assert rows.index.tolist() == [0, 1, 2]
+    assert rows.tokens.shape == (3, task.max_length)
+
+
+def test_models_of_other_lengths_share_what_is_prepared(own_file, tmp_path):
+    whole = molecules.make(str(own_file), data_dir=str(tmp_path))
+    short = molecules.make(str(own_file), data_dir=str(tmp_path), max_length=20)
+    again = molecules.make(str(own_file), data_dir=str(tmp_path), **short.settings)
+    assert len(list((tmp_path / "prepared").iterdir())) == 1
+    assert short.max_length == 20 < whole.max_length
+    assert texts_of(again, "train") == texts_of(short, "train")

@@ -19,7 +19,7 @@ from insertion_jax.training import loop, placement, state
 NUM_STEPS = 40
 
 
-def train(workdir, place, *, num_steps=NUM_STEPS, evaluate=None, method=None):
+def train(workdir, place, *, num_steps=NUM_STEPS, evaluate=None, method=None, **more):
     optimizer_config = state.OptimizerConfig(
         total_steps=NUM_STEPS,
         learning_rate=0.03,
@@ -34,6 +34,7 @@ def train(workdir, place, *, num_steps=NUM_STEPS, evaluate=None, method=None):
         log_every=5,
         eval_every=5,
         checkpoint_every=10,
+        **more,
     )
     return loop.train(
         method or toy.make(),

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import toy
 
-from insertion_jax.training import data
+from insertion_jax.training import buckets, data
 
 
 def test_an_epoch_is_a_permutation():
@@ -81,6 +81,38 @@ def test_processes_share_the_batch():
     ]
     joined = jax.tree.map(lambda *xs: np.concatenate(xs, axis=1), *parts)
     jax.tree.map(np.testing.assert_array_equal, joined, whole)
+
+
+def test_chunks_of_like_lengths():
+    examples = toy.examples()
+    of_length = buckets.make(examples.length, 0.1, 4)
+    options = {"seed": 3, "batch_size": 8, "of_length": of_length}
+
+    def steps(chunk, **more):
+        """The batches of the first 40 steps."""
+        for start in range(0, 40, chunk):
+            made = data.make_chunk(
+                examples, start_step=start, chunk=chunk, **options, **more
+            )
+            for i in range(chunk):
+                yield jax.tree.map(lambda x, i=i: x[i], made)
+
+    seen = set()
+    for step, batch in enumerate(steps(4)):
+        rows, width = buckets.rows_at(of_length, 3, step, 8)
+        np.testing.assert_array_equal(batch.tokens, examples.tokens[rows, :width])
+        np.testing.assert_array_equal(batch.length, examples.length[rows])
+        assert batch.closed.shape == (8, width + 1)
+        assert (examples.tokens[rows, width:] == 0).all()
+        seen.add(width)
+    assert seen == set(of_length.widths)
+    # The data do not depend on the chunk, nor on who reads them.
+    for a, b in zip(steps(4), steps(2), strict=True):
+        jax.tree.map(np.testing.assert_array_equal, a, b)
+    parts = [steps(4, process_index=i, process_count=2) for i in range(2)]
+    for whole, *halves in zip(steps(4), *parts, strict=True):
+        joined = jax.tree.map(lambda *xs: np.concatenate(xs), *halves)
+        jax.tree.map(np.testing.assert_array_equal, joined, whole)
 
 
 def test_waiting_is_counted(monkeypatch):

@@ -14,6 +14,7 @@ import run_toy
 import toy
 
 from insertion_jax.training import checkpoint, loop, placement, state
+from insertion_jax.types import InputError
 
 SCRIPT = pathlib.Path(run_toy.__file__)
 ROOT = SCRIPT.parents[2]
@@ -114,6 +115,28 @@ def test_resuming_on_another_placement(whole, tmp_path):
         jax.tree.leaves(final.params), jax.tree.leaves(whole[1].params), strict=True
     ):
         np.testing.assert_allclose(a, b, atol=3e-6)
+
+
+def test_a_run_in_buckets_of_length(tmp_path, capsys):
+    options = {"max_padding": 0.2, "bucket_steps": 10}
+    whole = run_toy.train(tmp_path / "whole", _place(), **options)
+    assert "Targets are padded to " in capsys.readouterr().err
+    run_toy.train(tmp_path / "parts", _place(), num_steps=25, **options)
+    rest = run_toy.train(tmp_path / "parts", _place(), **options)
+    _assert_same(whole, rest)
+    last = _metrics(tmp_path / "whole")[-1]
+    assert last["train/loss"] < _metrics(tmp_path / "whole")[0]["train/loss"]
+
+
+def test_chunks_must_divide_what_buckets_ask_for():
+    fields = {"num_steps": 20, "batch_size": 8, "chunk": 10, "log_every": 10}
+    fields |= {"eval_every": 10, "checkpoint_every": 10, "bucket_steps": 5}
+    assert loop.LoopConfig(**fields).max_padding == 1
+    with pytest.raises(InputError, match="10, which does not divide bucket_steps, 5"):
+        loop.LoopConfig(**fields, max_padding=0.5)
+    for wrong in (0.0, 1.5):
+        with pytest.raises(InputError, match=f"max_padding is {wrong}"):
+            loop.LoopConfig(**fields, max_padding=wrong)
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])

@@ -51,11 +51,12 @@ def make(nan_after: int | None = None) -> types.Method:
         # One draw does for dropout and noise: random bits are slow to compile.
         noise = jax.random.uniform(key, hidden.shape)
         hidden = jnp.tanh(jnp.where(noise < 0.8, hidden, 0.0))
-        hidden += 0.5 * noise * params["order"]["scale"][:, None]
+        size = len(example.tokens)
+        hidden += 0.5 * noise * params["order"]["scale"][:size, None]
         log_probs = jax.nn.log_softmax(hidden @ params["policy"]["out"])
         target = jnp.roll(example.tokens, -1)
         log_prob = jnp.take_along_axis(log_probs, target[:, None], axis=1)[:, 0]
-        inside = jnp.arange(LENGTH) < example.length
+        inside = jnp.arange(size) < example.length
         elbo = jnp.sum(jnp.where(inside, log_prob, 0.0))
         value = -elbo
         if nan_after is not None:
