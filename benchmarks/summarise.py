@@ -18,6 +18,8 @@ import sys
 
 _PLACES = {"position": "position from the left", "junction": "distance to the junction"}
 _EVENTS = ("insertion", "reveal")
+# They decide when something is written, and nothing of what it says.
+_PERIODS = ("log_every", "eval_every", "checkpoint_every")
 _COLUMNS = (
     "exact match",
     "ELBO",
@@ -32,6 +34,8 @@ def main(folders):
     for folder in map(pathlib.Path, folders):
         config = json.loads((folder / "config.json").read_text())
         seed = config["train"].pop("seed")
+        for period in _PERIODS:
+            del config["train"][period]
         groups[json.dumps(config, sort_keys=True)].append((seed, folder))
     heads = ("task", "method", "updates", "seeds", *_COLUMNS)
     print("| " + " | ".join(heads) + " |\n" + "|---" * len(heads) + "|")
