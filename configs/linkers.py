@@ -36,10 +36,7 @@ _CHOICES = {
 
 def get_config(argument: str = "") -> ConfigDict:
     """The config for a choice such as "dataset=moses,order=uniform"."""
-    test_files, others = [], []
-    for part in filter(None, argument.split(",")):
-        (test_files if part.startswith("test_file=") else others).append(part)
-    chosen = _MOLECULES["parse"](",".join(others), _CHOICES)
+    chosen = _MOLECULES["parse"](argument, _CHOICES, files=("dataset", "test_file"))
     config = _MOLECULES["model_config"](chosen)
     size = chosen["size"]
 
@@ -62,9 +59,8 @@ def get_config(argument: str = "") -> ConfigDict:
     config.task.vocabulary = placeholder(str)  # content tokens; none: those of the data
     config.task.seed = 2025  # of splits and cuts; train.seed is another
     config.task.data_dir = _MOLECULES["data_dir"]()
-    if test_files:
-        path = test_files[-1].partition("=")[2]
-        config.task.test_file = str(pathlib.Path(path).expanduser().absolute())
+    if "test_file" in chosen:
+        config.task.test_file = chosen["test_file"]
     if size == "smoke":
         config.task.update(num_train=200, num_held_out=30, samples_per_pair=2)
     elif chosen["dataset"] == "moses":

@@ -93,29 +93,10 @@ def get_config(argument: str = "") -> ConfigDict:
 
 def _parse(argument):
     """What was chosen: all of ours, and those of the others that were named."""
-    chosen = {name: choices[0] for name, choices in _CHOICES.items()}
-    names = [*_CHOICES, "maze_file", *_OTHER_CHOICES]
-    given = set()
-    for part in filter(None, argument.split(",")):
-        name, _, value = part.partition("=")
-        if name not in names:
-            raise ValueError(
-                f"The config's argument has no choice {name!r}; it has "
-                f"{', '.join(names)}."
-            )
-        if name in _CHOICES and value not in _CHOICES[name]:
-            raise ValueError(
-                f"{name} is {value!r} in the config's argument; allowed are "
-                f"{', '.join(_CHOICES[name])}."
-            )
-        chosen[name] = value
-        given.add(name)
-    if "maze_file" in given and not chosen["maze_file"]:
-        raise ValueError(
-            "maze_file is empty in the config's argument; it must name a text file."
-        )
-    if {"family", "maze_file"} <= given:
+    choices = _CHOICES | _OTHER_CHOICES
+    given = _STAR_GRAPHS["parse"](argument, choices, files=("maze_file",))
+    if {"family", "maze_file"} <= given.keys():
         raise ValueError(
             "The config's argument has both family and maze_file; choose one of them."
         )
-    return chosen
+    return {name: values[0] for name, values in _CHOICES.items()} | given

@@ -59,7 +59,7 @@ _STEPS_AN_HOUR = {
 
 def get_config(argument: str = "") -> ConfigDict:
     """The config for a choice such as "dataset=moses,order=uniform"."""
-    chosen = parse(argument, {"dataset": DATASETS, **_CHOICES})
+    chosen = parse(argument, {"dataset": DATASETS, **_CHOICES}, files=("dataset",))
     config = model_config(chosen)
     dataset, size = chosen["dataset"], chosen["size"]
 
@@ -89,43 +89,19 @@ def data_dir() -> str:
     return os.environ.get("INSERTION_JAX_DATA", "data")
 
 
-def parse(argument: str, choices: dict[str, tuple[str, ...]]) -> dict[str, str]:
+def parse(
+    argument: str, choices: dict[str, tuple[str, ...]], files: tuple[str, ...]
+) -> dict[str, str]:
     """What was chosen, the first of its values where nothing was.
 
     Args:
       argument: "name=value,...".
-      choices: the values that each name allows; "dataset" allows paths besides.
+      choices: the values that each name allows.
+      files: names that take the path of a file.
     """
-    chosen = {name: values[0] for name, values in choices.items()}
-    given = set()
-    for part in filter(None, argument.split(",")):
-        name, _, value = part.partition("=")
-        if name not in choices:
-            raise ValueError(
-                f"The config's argument has no choice {name!r}; it has "
-                f"{', '.join(choices)}."
-            )
-        if name == "dataset" and value not in choices[name]:
-            if not value:
-                raise ValueError(
-                    "dataset is empty in the config's argument; it must be rdkit, moses "
-                    "or the path of a file."
-                )
-            # A run goes on from wherever it is called.
-            value = str(pathlib.Path(value).expanduser().absolute())
-        elif value not in choices[name]:
-            raise ValueError(
-                f"{name} is {value!r} in the config's argument; allowed are "
-                f"{', '.join(choices[name])}."
-            )
-        chosen[name] = value
-        given.add(name)
-    specific = [name for name in _OF_INSERTION if name in given]
-    if specific and chosen["method"] != "insertion_process":
-        raise ValueError(
-            f"{specific[0]} is a choice of insertion_process, not of "
-            f"{chosen['method']}."
-        )
+    given = _STAR_GRAPHS["parse"](argument, choices, files)
+    _STAR_GRAPHS["check_insertion_only"](given, _OF_INSERTION)
+    chosen = {name: values[0] for name, values in choices.items()} | given
     if chosen["size"] == "paper":
         for name, value in (("network", "canvas"), ("termination", "eos")):
             if name in choices and name not in given:

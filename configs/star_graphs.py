@@ -20,6 +20,8 @@ examples. `cpu` is sized for minutes on two cores; `smoke` ends within a minute,
 all of which is compilation, and learns nothing. RESULTS.md says what each reaches.
 """
 
+import pathlib
+
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
@@ -34,7 +36,9 @@ _CHOICES = {
 
 def get_config(argument: str = "") -> ConfigDict:
     """The config for a choice such as "tier=easy,order=uniform"."""
-    chosen = _parse(argument)
+    given = parse(argument, _CHOICES)
+    check_insertion_only(given)
+    chosen = {name: values[0] for name, values in _CHOICES.items()} | given
     config = _base(chosen["tier"], chosen["method"], chosen["order"])
     if chosen["method"] != "insertion_process":
         _flexible(config)
@@ -45,30 +49,60 @@ def get_config(argument: str = "") -> ConfigDict:
     return config
 
 
-def _parse(argument):
-    chosen = {name: choices[0] for name, choices in _CHOICES.items()}
-    specific = []
+def parse(
+    argument: str, choices: dict[str, tuple[str, ...]], files: tuple[str, ...] = ()
+) -> dict[str, str]:
+    """Reads what follows the colon, for all configs of this folder.
+
+    Args:
+      argument: "name=value,...".
+      choices: the values that each name allows.
+      files: names that take the path of a file, besides their choices if any. No comma
+        can be in it.
+
+    Returns:
+      What was named; paths are absolute, for a run goes on from wherever it is called.
+
+    Raises:
+      ValueError: says what is not allowed, and what is.
+    """
+    names = list(dict.fromkeys([*choices, *files]))
+    given = {}
     for part in filter(None, argument.split(",")):
         name, _, value = part.partition("=")
-        if name not in _CHOICES:
+        if name not in names:
             raise ValueError(
                 f"The config's argument has no choice {name!r}; it has "
-                f"{', '.join(_CHOICES)}."
+                f"{', '.join(names)}."
             )
-        if value not in _CHOICES[name]:
+        allowed = choices.get(name, ())
+        if name in files and value not in allowed:
+            if not value:
+                others = f"{', '.join(allowed)} or " if allowed else ""
+                raise ValueError(
+                    f"{name} is empty in the config's argument; it must be {others}the "
+                    "path of a file."
+                )
+            value = str(pathlib.Path(value).expanduser().absolute())
+        elif value not in allowed:
             raise ValueError(
                 f"{name} is {value!r} in the config's argument; allowed are "
-                f"{', '.join(_CHOICES[name])}."
+                f"{', '.join(allowed)}."
             )
-        chosen[name] = value
-        if name in ("order", "network"):
-            specific.append(name)
-    if specific and chosen["method"] != "insertion_process":
-        raise ValueError(
-            f"{specific[0]} is a choice of insertion_process, not of "
-            f"{chosen['method']}."
-        )
-    return chosen
+        given[name] = value
+    return given
+
+
+def check_insertion_only(
+    given: dict[str, str], names: tuple[str, ...] = ("order", "network")
+) -> None:
+    """Raises a ValueError where another method is given choices of this one."""
+    method = given.get("method", "insertion_process")
+    for name in names:
+        if name in given and method != "insertion_process":
+            raise ValueError(
+                f"{name} is a choice of insertion_process, not of {method}."
+            )
 
 
 def _base(tier, method, order):

@@ -49,7 +49,7 @@ def parse(argv: Sequence[str]) -> list[str]:
       InputError: says what is wrong and what is allowed.
     """
     path = _config_path(argv)
-    if path and not path.partition(":")[0].endswith(".py"):
+    if path is not None and not path.partition(":")[0].endswith(".py"):
         raise InputError(f"--config is {path!r}; it must name a Python file.")
     # Else jax tells at every start which accelerators it did not find.
     logging.set_verbosity(logging.WARNING)

@@ -1,4 +1,4 @@
-"""Trains, evaluates, samples, measures orders: `python -m insertion_jax.main --help`."""
+"""Prepares, trains, evaluates, samples: `python -m insertion_jax.main --help`."""
 
 import pathlib
 

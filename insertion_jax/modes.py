@@ -75,8 +75,8 @@ def train(config: ConfigDict, workdir: pathlib.Path) -> None:
     )
     if jax.process_index() == 0:
         print(
-            f"Trained; now --mode=evaluate --workdir={workdir} measures the run, and "
-            f"--mode=sample --workdir={workdir} draws from it."
+            f"Trained: --workdir={workdir} with --mode=evaluate measures the run, with "
+            "--mode=sample draws from it."
         )
 
 
@@ -156,13 +156,7 @@ def sample(
         problems = task.blank(num_samples)
         split = None
     elif prompt is None:
-        problems = task.load(split)
-        if num_samples > len(problems.length):
-            raise InputError(
-                f"--num_samples is {num_samples}, but the {split} split has "
-                f"{len(problems.length)} examples."
-            )
-        problems = jax.tree.map(lambda x: x[:num_samples], problems)
+        problems = _first(task, split, num_samples)
     else:
         row = task.parse_prompt(prompt)
         problems = jax.tree.map(lambda x: x.repeat(num_samples, axis=0), row)
@@ -179,10 +173,10 @@ def sample(
         "prompt": prompt,
         "split": None if prompt else split,
         "options": chosen._asdict(),
+        "with_bounds": with_bounds,
     }
     columns = {}
     if with_bounds:
-        made_with["with_bounds"] = True
         columns = evaluation.make_bounds(method, batch_size)(
             params,
             sampling.as_examples(samples, problems),
@@ -227,7 +221,8 @@ def orders(
       num_samples: how many; None for as many as an evaluation draws.
 
     Raises:
-      InputError: the directory is not that of a run, or an option is out of range.
+      InputError: the directory is not that of a run, an option is out of range, or the
+        split has too few examples.
     """
     config = runs.load_config(workdir)
     task = build.task(config)
@@ -236,8 +231,9 @@ def orders(
     measure = order_analysis.make_measurement(
         task, build.method(config, task), chosen, sizes["batch_size"]
     )
-    num_samples = num_samples or sizes["num_examples"]
-    examples = jax.tree.map(lambda x: x[:num_samples], task.load(split))
+    if num_samples is None:
+        num_samples = min(sizes["num_examples"], len(task.load(split).length))
+    examples = _first(task, split, num_samples)
     params, meta = checkpoint.read_params(workdir)
     report = measure(params, examples, jax.random.key(seed), progress=True)
     title = f"{task.name}, {config.method.name}, step {meta['step']}"
@@ -269,6 +265,21 @@ def prepare(config: ConfigDict) -> None:
     for split in ("train", "validation", "test"):
         lengths = np.asarray(task.load(split).length)
         print(f"  {split}: {len(lengths):,} rows of {lengths.mean():.1f} tokens")
+
+
+def _first(task, split, num_samples):
+    """The first examples of a split.
+
+    Raises:
+      InputError: it has fewer.
+    """
+    examples = task.load(split)
+    if num_samples > len(examples.length):
+        raise InputError(
+            f"--num_samples is {num_samples}, but the {split} split has "
+            f"{len(examples.length)} examples."
+        )
+    return jax.tree.map(lambda x: x[:num_samples], examples)
 
 
 def _settled(config, task):

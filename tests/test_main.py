@@ -142,6 +142,7 @@ def test_a_wrong_input_ends_the_process_with_one_line(workdir):
         (["--config", MISSING], [f"no config file '{MISSING}'"]),
         ([f"--config={MISSING}:tier=easy"], [f"no config file '{MISSING}' to read"]),
         ([f"--config={MISSING}"], ["configs/ has linkers.py, mazes.py, mol"]),
+        (["--config="], ["--config is ''; it must name a Python file"]),
         (["--config=README.md"], ["'README.md'; it must name a Python file"]),
         ([f"--config={MISSING}", "--config.x=1"], [f"no config file '{MISSING}'"]),
         (["--config.x=1"], ["--config.x needs", "--config=FILE"]),

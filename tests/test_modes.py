@@ -13,6 +13,7 @@ import shipped
 
 from insertion_jax import build, evaluation, modes, runs, sampling
 from insertion_jax.training import checkpoint
+from insertion_jax.types import InputError
 
 NUM_STEPS = 10
 PROMPT = "0>3 3>5 0>2 2>7 from 0 to 5"
@@ -55,8 +56,16 @@ def evaluate(workdir, options, seed=0):
     return runs.read_json(workdir / "results.json")
 
 
-def sample(workdir, num_samples, prompt=None, **options):
-    modes.sample(workdir, "test", options, 0, num_samples=num_samples, prompt=prompt)
+def sample(workdir, num_samples, prompt=None, with_bounds=False, **options):
+    modes.sample(
+        workdir,
+        "test",
+        options,
+        0,
+        num_samples=num_samples,
+        prompt=prompt,
+        with_bounds=with_bounds,
+    )
     return read_samples(newest(workdir))
 
 
@@ -232,12 +241,14 @@ def test_no_sample_is_overwritten_by_others(workdir, tmp_path):
     assert newest(copy).name == "samples-2"
     sample(copy, num_samples=2, prompt=PROMPT)
     assert newest(copy).name == "samples-3"
+    sample(copy, num_samples=2, greedy=False, with_bounds=True)
+    assert newest(copy).name == "samples-4"
     # Made with the same, they come out the same, and need no other folder.
     assert sample(copy, num_samples=3, greedy=False) == second
     assert newest(copy).name == "samples-2"
     assert read_samples(copy / "samples") == first
     folders = sorted(path.name for path in copy.glob("samples*"))
-    assert folders == ["samples", "samples-2", "samples-3"]
+    assert folders == ["samples", "samples-2", "samples-3", "samples-4"]
 
 
 # Orders.
@@ -261,3 +272,5 @@ def test_orders(workdir, capsys):
     assert "insertion log-rate    distance to the junction" in out
     assert (workdir / "orders.png").read_bytes().startswith(b"\x89PNG")
     assert out.splitlines()[-1].strip() == str(workdir / "orders.png")
+    with pytest.raises(InputError, match="is 11, but the validation split has 10"):
+        modes.orders(workdir, "validation", {}, 0, num_samples=11)

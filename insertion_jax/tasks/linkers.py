@@ -9,7 +9,6 @@ metrics follow DeLinker (Imrie et al., J. Chem. Inf. Model. 2020).
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from os import PathLike
 
 import numpy as np
 
@@ -161,39 +160,6 @@ def parse_prompt(text: str, *, vocabulary: smiles.Vocabulary, max_length: int) -
     return encode(tokens, lengths, np.array([len(first)]), np.array([len(second)]))
 
 
-def draw(
-    examples: Batch,
-    tokens: np.ndarray,
-    length: np.ndarray,
-    step: np.ndarray,
-    path: str | PathLike,
-    titles: Sequence[str] = (),
-    *,
-    vocabulary: smiles.Vocabulary,
-) -> None:
-    """Draws joined molecules, each above its string, in which fragments are grey.
-
-    Args:
-      examples: N rows, of which nothing is read.
-      tokens: int[N, L].
-      length: int[N].
-      step: int[N, L], the step at which each token was inserted; -1 at anchors.
-      path: of the file to write; its ending says which format.
-      titles: N of them, or none.
-      vocabulary: of the tokens.
-    """
-    molecule_samples.draw(
-        examples,
-        tokens,
-        length,
-        step,
-        path,
-        titles,
-        vocabulary=vocabulary,
-        notation="smiles",
-    )
-
-
 def make(
     source: str = "rdkit",
     *,
@@ -317,7 +283,9 @@ def make(
         score=functools.partial(score, vocabulary=known, linkers=linkers),
         parse_prompt=functools.partial(parse_prompt, vocabulary=known, max_length=size),
         format=lambda tokens, length: known.decode(tokens[: int(length)]),
-        draw=functools.partial(draw, vocabulary=known),
+        draw=functools.partial(
+            molecule_samples.draw, vocabulary=known, notation="smiles"
+        ),
         more_pictures=molecule_samples.more_pictures(known, "smiles"),
         settings=molecules.settings_of(known, size),
         compare=compare,

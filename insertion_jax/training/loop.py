@@ -195,8 +195,8 @@ def train(
         batches = place.put_chunk(next(chunks))
         count = sum(leaf.size for leaf in jax.tree.leaves(shapes.params))
         writer.note(
-            f"Training {count:,} parameters in {workdir}, {len(examples.length):,} "
-            f"examples; the first {config.chunk} steps include compiling them."
+            f"Training {count:,} parameters on {len(examples.length):,} examples in "
+            f"{workdir}; compiling comes first."
         )
         for step in range(
             start_step + config.chunk, config.num_steps + 1, config.chunk
@@ -279,9 +279,10 @@ class _Window:
 
 
 def _check_resumable(saved, config, workdir):
-    # Another batch or seed would fit the checkpoint and go on with other data.
-    for name in ("seed", "batch_size"):
-        before, now = saved["loop"][name], getattr(config, name)
+    # With others of these the checkpoint would fit, and go on with other data.
+    for name in ("seed", "batch_size", "max_padding", "bucket_steps"):
+        now = getattr(config, name)
+        before = saved["loop"].get(name, now)
         if before != now:
             raise types.InputError(
                 f"The checkpoints in {workdir} were made with {name} {before}, but "

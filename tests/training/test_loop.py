@@ -124,6 +124,10 @@ def test_a_run_in_buckets_of_length(tmp_path, capsys):
     run_toy.train(tmp_path / "parts", _place(), num_steps=25, **options)
     rest = run_toy.train(tmp_path / "parts", _place(), **options)
     _assert_same(whole, rest)
+    with pytest.raises(
+        InputError, match="with bucket_steps 10, but this run has bucket_steps 5"
+    ):
+        run_toy.train(tmp_path / "parts", _place(), max_padding=0.2, bucket_steps=5)
     last = _metrics(tmp_path / "whole")[-1]
     assert last["train/loss"] < _metrics(tmp_path / "whole")[0]["train/loss"]
 
