@@ -280,7 +280,7 @@ def test_config_reads_a_maze_file(get_config, tmp_path):
     [
         (
             "familie=perfect",
-            "no choice 'familie'; it has family, tier, conditioning, ma",
+            "no choice 'familie'; it has family, tier, conditioning, method",
         ),
         (
             "family=round",
