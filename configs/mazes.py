@@ -78,7 +78,7 @@ def get_config(argument: str = "") -> ConfigDict:
         config.order_network.prompt_positions = False
     size = chosen.get("size", _OTHER_CHOICES["size"][0])
     if size == "cpu":
-        steps = {"tiny": 2_000, "easy": 10_000}
+        steps = {"tiny": 600, "easy": 10_000}
         # Half of the paths are less than half as long as the longest.
         config.train.update(
             num_steps=steps.get(chosen["tier"], 20_000),
@@ -86,6 +86,8 @@ def get_config(argument: str = "") -> ConfigDict:
             max_padding=0.2,
             bucket_steps=10,
         )
+        if is_tiny:
+            config.train.update(eval_every=200, checkpoint_every=200)
     if size == "smoke":
         config.task.update(num_train=200, num_validation=10, num_test=20)
     return config
