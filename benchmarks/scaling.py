@@ -1,6 +1,7 @@
 """How a training step grows with length, width, batch or devices, for both networks.
 
     python benchmarks/scaling.py --vary=length
+    python benchmarks/scaling.py --sizes=50,100,200,400 --picture=scaling.png
 
 A step is the gradient of the surrogate of the uniform order with two orders: of the
 trajectory network at every step of each order, of the canvas network at one. One of
@@ -12,11 +13,13 @@ JSON:
     gflop      operations of a step, as the compiler counts them
     share      their rate over that of matrix products in the same process
     megabytes  peak of temporary memory
-    slope      of log(seconds) against log(size), least squares
+    slope      of log(seconds) against log(size), least squares; the same of
+               log(megabytes)
 """
 
 import jax
 import jax.numpy as jnp
+import matplotlib
 import measure
 import numpy as np
 import policies
@@ -26,13 +29,18 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from insertion_jax.methods import insertion_process
 from insertion_jax.networks.transformer import TransformerConfig
 
-_SIZES = {
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+_DEFAULTS = {
     "length": [16, 32, 64, 128, 256, 512],
     "width": [64, 128, 256, 512],
     "batch": [4, 16, 64],
-    "devices": None,
+    "devices": [1, 2, 4, 8, 16, 32, 64, 128, 256, 512],
 }
-_VARY = flags.DEFINE_enum("vary", "length", list(_SIZES), "Which size to vary.")
+_VARY = flags.DEFINE_enum("vary", "length", list(_DEFAULTS), "Which size to vary.")
+_SIZES = flags.DEFINE_list("sizes", None, "Its values, in place of the usual ones.")
+_PICTURE = flags.DEFINE_string("picture", None, "File for a log-log plot.")
 _LENGTH = flags.DEFINE_integer("length", 32, "Tokens of a sequence.")
 _BATCH = flags.DEFINE_integer("batch", 8, "Sequences, over all devices.")
 _WIDTH = flags.DEFINE_integer("width", 128, "Of the residual stream.")
@@ -42,20 +50,29 @@ _VOCAB = flags.DEFINE_integer("vocab", 64, "Token ids, specials included.")
 _REMAT = flags.DEFINE_bool("remat", False, "Recompute blocks in the backward pass.")
 _TURNS = flags.DEFINE_integer("turns", 3, "How often to time.", lower_bound=1)
 _NUM_ORDERS = 2
+_PANELS = {
+    "seconds": "seconds a step",
+    "megabytes": "peak of temporary memory (MB)",
+}
 
 
 def main(argv):
     del argv
-    sizes = _SIZES[_VARY.value]
-    if sizes is None:
-        count = jax.device_count()
-        sizes = [n for n in (2**i for i in range(10)) if n <= count]
+    sizes = [int(size) for size in _SIZES.value or _DEFAULTS[_VARY.value]]
+    if _VARY.value == "devices":
+        sizes = [size for size in sizes if size <= jax.device_count()]
     rows = []
     for size in sizes:
         at = {"length": _LENGTH.value, "width": _WIDTH.value, "batch": _BATCH.value}
         rows += measured(**(at | {"devices": 1} | {_VARY.value: size}), size=size)
-    slopes = {f"slope_{kind}": slope(rows, kind) for kind in policies.KINDS}
-    measure.show(rows, vary=_VARY.value, **slopes)
+    if _PICTURE.value:
+        draw(rows, _PICTURE.value)
+    slopes = {
+        f"slope of {column}, {kind}": slope(rows, kind, column)
+        for column in _PANELS
+        for kind in policies.KINDS
+    }
+    measure.show(rows, vary=_VARY.value, remat=_REMAT.value, **slopes)
 
 
 def measured(length, width, batch, devices, size):
@@ -105,6 +122,7 @@ def measured(length, width, batch, devices, size):
         {
             "network": kind,
             _VARY.value: size,
+            "seconds": seconds[kind],
             "steps/s": 1 / seconds[kind],
             "targets/s": batch * _NUM_ORDERS * targets[kind] / seconds[kind],
             "gflop": flop / 1e9,
@@ -115,14 +133,37 @@ def measured(length, width, batch, devices, size):
     ]
 
 
-def slope(rows, kind):
-    """Of log(seconds) against log(size)."""
-    points = [(row[_VARY.value], 1 / row["steps/s"]) for row in rows]
-    of_kind = [p for p, row in zip(points, rows, strict=True) if row["network"] == kind]
-    if len(of_kind) < 2:
+def slope(rows, kind, column):
+    """Of log(column) against log(size), least squares."""
+    size, values = curve(rows, kind, column)
+    if len(size) < 2:
         return float("nan")
-    size, seconds = np.log(np.array(of_kind)).T
-    return float(np.polyfit(size, seconds, 1)[0])
+    return float(np.polyfit(np.log(size), np.log(values), 1)[0])
+
+
+def curve(rows, kind, column):
+    """Sizes and what was measured at them."""
+    of_kind = [row for row in rows if row["network"] == kind]
+    return tuple(
+        np.array([row[name] for row in of_kind]) for name in (_VARY.value, column)
+    )
+
+
+def draw(rows, path):
+    """Each panel's quantity against the size, with its slope beside it."""
+    figure, axes = plt.subplots(1, len(_PANELS), figsize=(9, 3.4), layout="constrained")
+    for axis, (column, title) in zip(axes, _PANELS.items(), strict=True):
+        for kind, color in zip(policies.KINDS, ("#440154", "#e07b39"), strict=True):
+            size, values = curve(rows, kind, column)
+            label = f"{kind} network, slope {slope(rows, kind, column):.2f}"
+            axis.loglog(size, values, "o-", color=color, label=label, linewidth=1.4)
+        axis.set(xlabel=_VARY.value, title=title)
+        axis.set_xticks(size, [str(value) for value in size], minor=False)
+        axis.minorticks_off()
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.grid(alpha=0.25)
+        axis.legend(frameon=False, fontsize="small")
+    figure.savefig(path, dpi=150)
 
 
 if __name__ == "__main__":

@@ -3,10 +3,11 @@
     python benchmarks/summarise.py runs/star_*
 
 Runs that differ in `train.seed` alone share a row. Each needs `--mode=evaluate`, and
-`--mode=orders` for the correlations. Columns: greedy exact match on held-out examples
-and the bounds, mean over seeds with the smallest and the largest; the rank
-correlation of a token's insertion, and of its reveal, with its position from the left
-and with its distance to the junction; training steps per second.
+`--mode=orders` for the correlations. Columns: success (mazes) and exact match on
+held-out examples, greedy, and the bounds, mean over seeds with the smallest and the
+largest; the rank correlation of a token's insertion, and of its reveal, with its
+position from the left and with its distance to the junction; training steps per
+second. Columns that no run has are left out.
 """
 
 import collections
@@ -16,14 +17,19 @@ import pathlib
 import statistics
 import sys
 
+_ABSENT = "–"
 _PLACES = {"position": "position from the left", "junction": "distance to the junction"}
 _EVENTS = ("insertion", "reveal")
 # They decide when something is written, and nothing of what it says.
 _PERIODS = ("log_every", "eval_every", "checkpoint_every")
+_METRICS = {
+    "success": "success",
+    "exact match": "exact_match",
+    "ELBO": "elbo",
+    "importance-weighted": "importance_weighted_bound",
+}
 _COLUMNS = (
-    "exact match",
-    "ELBO",
-    "importance-weighted",
+    *_METRICS,
     *(f"{event} and {place}" for event in _EVENTS for place in _PLACES),
     "steps/s",
 )
@@ -37,13 +43,16 @@ def main(folders):
         for period in _PERIODS:
             del config["train"][period]
         groups[json.dumps(config, sort_keys=True)].append((seed, folder))
-    heads = ("task", "method", "updates", "seeds", *_COLUMNS)
-    print("| " + " | ".join(heads) + " |\n" + "|---" * len(heads) + "|")
+    table = []
     for text, runs in sorted(groups.items(), key=lambda item: _name(item[0])):
         rows = [_measured(folder) for _, folder in sorted(runs)]
         columns = [_spread(values) for values in zip(*rows, strict=True)]
         seeds = ", ".join(str(seed) for seed, _ in sorted(runs))
-        print("| " + " | ".join([*_name(text), seeds, *columns]) + " |")
+        table.append([*_name(text), seeds, *columns])
+    heads = ("task", "method", "updates", "seeds", *_COLUMNS)
+    kept = [i for i in range(len(heads)) if any(row[i] != _ABSENT for row in table)]
+    for row in (heads, ["---"] * len(heads), *table):
+        print("| " + " | ".join(row[i] for i in kept) + " |")
 
 
 def _name(text):
@@ -57,16 +66,16 @@ def _name(text):
         label = f"{method['name']}, loss by {method['normalisation']}"
         if method.get("learns_unmask"):
             label += ", both rates learned"
-    return config["task"]["tier"], label, str(config["train"]["num_steps"])
+    task = " ".join(
+        config["task"][part] for part in ("family", "tier") if part in config["task"]
+    )
+    return task, label, str(config["train"]["num_steps"])
 
 
 def _measured(folder):
     results = json.loads((folder / "results.json").read_text())
     metrics = results["test, greedy"]["metrics"]
-    values = [
-        metrics.get(name, {}).get("value")
-        for name in ("exact_match", "elbo", "importance_weighted_bound")
-    ]
+    values = [metrics.get(name, {}).get("value") for name in _METRICS.values()]
     orders = folder / "orders.json"
     times = json.loads(orders.read_text())["times"] if orders.exists() else {}
     for event in _EVENTS:
@@ -81,7 +90,7 @@ def _measured(folder):
 
 def _spread(values):
     if any(map(math.isnan, values)):
-        return "–"
+        return _ABSENT
     mean = statistics.fmean(values)
     if len(values) == 1:
         return f"{mean:.3f}"

@@ -17,7 +17,7 @@ class Estimate(NamedTuple):
       value: the mean, or ratio of sums.
       low: Wilson's lower end for rates of yes and no, else the normal one.
       high: the upper end.
-      num_examples: N; of a rate, those to which it applies.
+      num_examples: to how many of the N examples it applies.
     """
 
     value: float
@@ -37,18 +37,17 @@ def estimate(score: Score) -> Estimate:
       means (delta method) elsewhere, which may reach beyond what is possible.
     """
     total, count = np.asarray(score.total), np.asarray(score.count)
-    num = len(total)
-    if num == 0 or count.sum() == 0:
-        return Estimate(math.nan, math.nan, math.nan, num)
+    num, num_applicable = len(total), int(np.count_nonzero(count))
+    if num_applicable == 0:
+        return Estimate(math.nan, math.nan, math.nan, 0)
     value = total.sum() / count.sum()
     if score.is_rate:
-        num = int(count.sum())
         low, high = wilson(total.sum(), count.sum())
     else:
         residual = (total - value * count) / count.mean()
         half = _Z * residual.std(ddof=1) / math.sqrt(num) if num > 1 else math.inf
         low, high = value - half, value + half
-    return Estimate(float(value), float(low), float(high), num)
+    return Estimate(float(value), float(low), float(high), num_applicable)
 
 
 def wilson(successes: float, trials: int) -> tuple[float, float]:

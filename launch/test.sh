@@ -9,9 +9,10 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 prepare test
 
-# All of them run, and any of them fails the whole.
+# All of them run, and any of them fails the whole. A file stays with one process, whose
+# compiled functions its tests share.
 status=0
 "$python" -m ruff check . || status=$?
 "$python" -m ruff format --check . || status=$?
-"$python" -m pytest "$@" || status=$?
+"$python" -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile "$@" || status=$?
 exit "$status"

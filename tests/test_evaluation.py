@@ -79,11 +79,17 @@ def test_one_example_bounds_no_mean():
     assert found == (2.5, -math.inf, math.inf, 1)
 
 
+def test_ratios_count_the_examples_they_apply_to():
+    found = evaluation.estimate(Score(np.array([4.0, 0, 3]), np.array([2.0, 0, 1])))
+    assert found.value == 7 / 3
+    assert found.num_examples == 2
+
+
 @pytest.mark.parametrize("size", [0, 3])
 def test_nothing_to_divide_by(size):
     found = evaluation.estimate(Score(np.zeros(size), np.zeros(size)))
     assert np.isnan(found[:3]).all()
-    assert found.num_examples == size
+    assert found.num_examples == 0
 
 
 def test_table():
