@@ -1,47 +1,104 @@
-"""Learning curves of runs on one task, a colour for each order of insertion.
+"""Learning curves: a colour for each order or method, a line style for each network.
 
-    python benchmarks/plot_runs.py docs/curves.png runs/star_easy_*
+    python benchmarks/plot_runs.py --picture=docs/curves.png runs/star_easy_*
+    python benchmarks/plot_runs.py --picture=docs/time.png --against=seconds \\
+        --panels=eval/exact_match,eval/elbo runs/star_easy_*
 
-Left: the ELBO on training batches; right: the entropy of the order's law. Thin lines
-are seeds.
+Panels are entries of `metrics.jsonl`: those of `train/` on training batches, those of
+`eval/` on the validation split. Thin lines are seeds. `seconds` are those of updates:
+compilation and evaluations are left out.
 """
 
 import json
 import pathlib
-import sys
 
 import matplotlib
+from absl import app, flags
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-_COLORS = {"learned": "#440154", "uniform": "#21918c", "left_to_right": "#e07b39"}
-_PANELS = {
+_PICTURE = flags.DEFINE_string("picture", None, "File to write.", required=True)
+_AGAINST = flags.DEFINE_enum(
+    "against", "updates", ["updates", "seconds"], "The horizontal axis."
+)
+_PANELS = flags.DEFINE_list(
+    "panels", ["train/elbo", "train/order_entropy"], "What to draw, one a panel."
+)
+
+_COLORS = {
+    "learned": "#440154",
+    "uniform": "#21918c",
+    "left_to_right": "#e07b39",
+    "flexmdm": "#8d949e",
+    "loflexmdm": "#d62728",
+}
+_LABELS = {"flexmdm": "FlexMDM", "loflexmdm": "LoFlexMDM"}
+_STYLES = {"canvas": "-", "trajectory": "--"}
+_TITLES = {
     "train/elbo": "ELBO (nats a sequence)",
     "train/order_entropy": "entropy of the order (nats)",
+    "eval/elbo": "ELBO, validation (nats)",
+    "eval/exact_match": "exact match, validation",
+    "eval/success": "success, validation",
 }
 
 
-def main(path, folders):
-    figure, axes = plt.subplots(1, len(_PANELS), figsize=(9, 3.2), layout="constrained")
+def main(argv):
+    panels = _PANELS.value
+    figure, axes = plt.subplots(
+        1, len(panels), figsize=(4.5 * len(panels), 3.2), layout="constrained"
+    )
+    axes = [axes] if len(panels) == 1 else axes
     labelled = set()
-    for folder in sorted(map(pathlib.Path, folders)):
-        order = json.loads((folder / "config.json").read_text())["method"]["order"]
+    for folder in sorted(map(pathlib.Path, argv[1:])):
+        label, look = _look(json.loads((folder / "config.json").read_text()))
         lines = [json.loads(line) for line in (folder / "metrics.jsonl").open()]
-        lines = [line for line in lines if "train/elbo" in line]
-        steps = [line["step"] for line in lines]
-        for axis, name in zip(axes, _PANELS, strict=True):
-            label = order.replace("_", " ") if order not in labelled else None
-            values = [line[name] for line in lines]
-            axis.plot(steps, values, color=_COLORS[order], label=label, linewidth=1.2)
-        labelled.add(order)
-    for axis, title in zip(axes, _PANELS.values(), strict=True):
-        axis.set(xlabel="updates", title=title)
+        clock = _clock(lines)
+        for axis, name in zip(axes, panels, strict=True):
+            points = [(clock[x["step"]], x[name]) for x in lines if name in x]
+            if points:
+                axis.plot(
+                    *zip(*points, strict=True),
+                    label=None if label in labelled else label,
+                    linewidth=1.2,
+                    marker="." if name.startswith("eval/") else None,
+                    **look,
+                )
+        labelled.add(label)
+    unit = {"updates": "updates", "seconds": "seconds of updates"}[_AGAINST.value]
+    for axis, name in zip(axes, panels, strict=True):
+        axis.set(xlabel=unit, title=_TITLES.get(name, name))
+        axis.set_xlim(left=0)
         axis.spines[["top", "right"]].set_visible(False)
         axis.grid(alpha=0.25)
-    axes[0].legend(frameon=False, title="order")
-    figure.savefig(path, dpi=150)
+    axes[0].legend(frameon=False, fontsize="small")
+    figure.savefig(_PICTURE.value, dpi=150)
+
+
+def _look(config):
+    """A run's label and how its line is drawn."""
+    method = config["method"]
+    name = method.get("order", method["name"])
+    network = config["network"].get("kind", "canvas")
+    label = _LABELS.get(name, f"{name.replace('_', ' ')} order")
+    if network != "canvas":
+        label += f", {network} network"
+    return label, {"color": _COLORS[name], "linestyle": _STYLES[network]}
+
+
+def _clock(lines):
+    """The horizontal position of each step that has an entry."""
+    position, last, clock = 0.0, 0, {}
+    for line in lines:
+        if "train/steps_per_second" in line:
+            done = line["step"] - last
+            is_time = _AGAINST.value == "seconds"
+            position += done / line["train/steps_per_second"] if is_time else done
+            last = line["step"]
+        clock[line["step"]] = position
+    return clock
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2:])
+    app.run(main)
