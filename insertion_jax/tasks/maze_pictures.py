@@ -25,7 +25,6 @@ _SMALLEST_MARK, _LARGEST_MARK = 0.065, 0.15  # radius of a subgoal
 
 # Cells.
 _RIBBON = 0.78  # width of a path
-_NARROWER = 0.5  # by which its width is multiplied at each further visit of a cell
 _MARK = 0.44  # radius of a subgoal
 
 _INK = "#222222"
@@ -230,13 +229,14 @@ def _draw_path(axes, picture, scale, unit, step, *, complete):
         for i in shown
     ]
     artists = []
-    visits = collections.Counter()
+    visits, num_visits = collections.Counter(), collections.Counter(cells)
     layers = collections.defaultdict(lambda: ([], []))
     for i, cell in enumerate(cells):
         if cell is None:
             continue
         shapes, shades = layers[visits[cell]]
-        ribbon = _RIBBON * _NARROWER ** visits[cell]
+        # Each further visit is narrower, by so much that the last can still be seen.
+        ribbon = _RIBBON * (1 - visits[cell] / num_visits[cell])
         visits[cell] += 1
         around = cells[max(i - 1, 0) : i] + cells[i + 1 : i + 2]
         for other in [cell, *filter(None, around)]:

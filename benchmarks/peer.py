@@ -1,0 +1,171 @@
+"""A training step against the PyTorch peer of the same width, depth and batch.
+
+    python benchmarks/peer.py --peer=FOLDER --cores=0
+
+The peer is xlm-core, in a virtual environment of its own: `FOLDER/v` has it installed,
+`FOLDER/data` its star graphs of the easy tier (docs/performance.md says how). Both
+train on easy star graphs, 64 at a time, with 4 blocks of width 256, 4 heads, dropout
+and float32, in processes of their own that may use the same cores, in turns. Prints a
+table and a line of JSON:
+
+    examples/s   of the turns' medians, compilation and the first steps left out
+    canvases/s   that number times the canvases an example is learned from at a step
+    ratio        of examples/s to the peer's insertion language model
+"""
+
+import json
+import os
+import pathlib
+import re
+import statistics
+import subprocess
+import sys
+import time
+
+import measure
+from absl import app, flags
+
+_PEER = flags.DEFINE_string("peer", None, "Folder of the peer.", required=True)
+_CORES = flags.DEFINE_list("cores", ["0", "1"], "Cores that a process may use.")
+_TURNS = flags.DEFINE_integer("turns", 3, "How often each is timed.", lower_bound=1)
+_STEPS = flags.DEFINE_integer("steps", 30, "Of the peer, a turn.", lower_bound=10)
+
+_BATCH = 64
+_WARM_UP = 5  # steps that are not timed
+_ROOT = pathlib.Path(__file__).parents[1]
+_PEERS = {"peer, ILM": "star_easy_ilm", "peer, FlexMDM": "star_easy_flexmdm"}
+# What a step learns from: the same number of canvases as the peer, or all of them.
+_OURS = {
+    "one canvas, uniform order": "order=uniform",
+    "every canvas, uniform order": "order=uniform,network=trajectory",
+    "two canvases, learned order": "order=learned",
+    "FlexMDM": "method=flexmdm",
+}
+_CANVASES = {
+    "every canvas, uniform order": 9,
+    "two canvases, learned order": 2,
+}
+
+
+def main(argv):
+    del argv
+    names = [*_PEERS, *_OURS]
+    rates = {name: [] for name in names}
+    for turn in range(_TURNS.value):
+        for name in names:
+            run = _peer_rate if name in _PEERS else _our_rate
+            rates[name].append(run((_PEERS | _OURS)[name]))
+            print(f"turn {turn}: {name}: {rates[name][-1]:.1f} examples/s", flush=True)
+    medians = {name: statistics.median(values) for name, values in rates.items()}
+    first = medians[next(iter(_PEERS))]
+    rows = [
+        {
+            "step": name,
+            "examples/s": rate,
+            "lowest": min(rates[name]),
+            "highest": max(rates[name]),
+            "canvases/s": rate * _CANVASES.get(name, 1),
+            "ratio": rate / first,
+        }
+        for name, rate in medians.items()
+    ]
+    measure.show(rows, cores=",".join(_CORES.value))
+
+
+def _start(command, folder, **environment):
+    """A process on the chosen cores, with as many threads as these."""
+    count = str(len(_CORES.value))
+    return subprocess.Popen(
+        ["taskset", "--cpu-list", ",".join(_CORES.value), *command],
+        cwd=folder,
+        env=os.environ | {"OMP_NUM_THREADS": count} | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+
+
+def _peer_rate(experiment):
+    """Examples a second, from when each step appears in the peer's progress bar."""
+    folder = pathlib.Path(_PEER.value).absolute()
+    logs = str(folder / "logs")
+    process = _start(
+        [
+            str(folder / "v/bin/xlm"),
+            "job_type=train",
+            f"job_name={experiment}",
+            f"experiment={experiment}",
+            "trainer_strategy=cpu",
+            "num_dataloader_workers=0",
+            "num_dataset_workers=1",
+            "dataloader_prefetch_factor=null",
+            "dataloader_persistent_workers=false",
+            "dataloader_pin_memory=false",
+            "trainer.num_sanity_val_steps=0",
+            f"trainer.max_steps={_STEPS.value}",
+            "model.d_model=256",
+            "model.num_layers=4",
+            "model.nhead=4",
+            "+trainer.limit_val_batches=1",
+            "+trainer.limit_test_batches=1",
+            "predictor.max_steps=32",
+        ],
+        folder,
+        DATA_DIR=str(folder / "data"),
+        LOG_DIR=logs,
+        RUN_DIR=logs,
+        PROJECT_ROOT=".",
+        HF_HUB_OFFLINE="1",
+        HF_DATASETS_OFFLINE="1",
+        TOKENIZERS_PARALLELISM="false",
+    )
+    times, tail = {}, b""
+    while chunk := os.read(process.stdout.fileno(), 65_536):
+        tail = (tail + chunk)[-65_536:]
+        for step in re.findall(rb"Epoch 0:[^\r\n]*? (\d+)/\d+ \[", tail):
+            times.setdefault(int(step), time.perf_counter())
+        if _STEPS.value in times:
+            break
+    # What follows is the peer's evaluation.
+    process.kill()
+    process.wait()
+    counted = sorted(step for step in times if step >= _WARM_UP)
+    if len(counted) < 2:
+        raise SystemExit(f"The peer did not train: {tail[-2_000:].decode()}")
+    first, last = counted[0], counted[-1]
+    return _BATCH * (last - first) / (times[last] - times[first])
+
+
+def _our_rate(choice):
+    """Examples a second of benchmarks/train_step.py."""
+    is_one_pass = "trajectory" in choice
+    learned = "learned" in choice
+    flexible = "method" in choice
+    fields = {
+        "network.num_layers": 4,
+        "network.width": 256,
+        "network.num_heads": 4,
+        "network.mlp_ratio": 4,
+        "network.dropout": 0.1,
+        "network.dtype": "float32",
+        "method.num_samples": 2 if learned else 1,
+        "train.batch_size": _BATCH,
+        "train.chunk": 5,
+    }
+    if not flexible:
+        fields["method.num_steps"] = 0 if is_one_pass else 1
+    command = [
+        sys.executable,
+        str(_ROOT / "benchmarks/train_step.py"),
+        f"--config={_ROOT}/configs/star_graphs.py:tier=easy,{choice},size=paper",
+        "--turns=4",
+        *(f"--config.{name}={value}" for name, value in fields.items()),
+    ]
+    output, _ = _start(command, _ROOT, PYTHONPATH=str(_ROOT)).communicate()
+    lines = output.decode().splitlines()
+    if not lines or not lines[-1].startswith("{"):
+        raise SystemExit(f"Our step did not run: {output[-2_000:].decode()}")
+    return _BATCH * json.loads(lines[-1])["steps_per_second"]
+
+
+if __name__ == "__main__":
+    app.run(main)
