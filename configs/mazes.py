@@ -78,7 +78,7 @@ def get_config(argument: str = "") -> ConfigDict:
         config.order_network.prompt_positions = False
     size = chosen.get("size", _OTHER_CHOICES["size"][0])
     if size == "cpu":
-        steps = {"tiny": 600, "easy": 10_000}
+        steps = {"tiny": 600, "easy": 4_000}
         # Half of the paths are less than half as long as the longest.
         config.train.update(
             num_steps=steps.get(chosen["tier"], 20_000),
@@ -88,6 +88,9 @@ def get_config(argument: str = "") -> ConfigDict:
         )
         if is_tiny:
             config.train.update(eval_every=200, checkpoint_every=200)
+        else:
+            # A bound takes a pass over a long canvas for each step of each order.
+            config.evaluate.update(num_bounds=32, num_validation_bounds=8)
     if size == "smoke":
         config.task.update(num_train=200, num_validation=10, num_test=20)
     return config
