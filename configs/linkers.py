@@ -39,6 +39,8 @@ def get_config(argument: str = "") -> ConfigDict:
     chosen = _MOLECULES["parse"](argument, _CHOICES, files=("dataset", "test_file"))
     config = _MOLECULES["model_config"](chosen)
     size = chosen["size"]
+    if config.method.name == "insertion_process":
+        config.method.min_insertions = 1  # before it may stop: no linker is empty
 
     config.task = ConfigDict()
     config.task.name = "linkers"

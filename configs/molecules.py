@@ -154,8 +154,9 @@ def _cpu(config, dataset):
     config.train.update(
         num_steps=steps if dataset == "moses" else steps // 4,
         batch_size=32,
-        chunk=25,
-        bucket_steps=25,
+        chunk=5,
+        # Few in a row of one width, lest the model unlearn the other lengths.
+        bucket_steps=5,
         log_every=50,
         eval_every=500,
         checkpoint_every=250,

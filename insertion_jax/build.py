@@ -21,8 +21,14 @@ from insertion_jax.training.state import OptimizerConfig
 from insertion_jax.types import InputError, Method, Task
 
 
+def _fragments():
+    # Inside, as in the next two: plans should not wait for rdkit.
+    from insertion_jax.tasks import fragments
+
+    return fragments
+
+
 def _linkers():
-    # Inside, as in the next: plans should not wait for rdkit.
     from insertion_jax.tasks import linkers
 
     return linkers
@@ -35,6 +41,7 @@ def _molecules():
 
 
 _TASKS = {
+    "fragments": _fragments,
     "linkers": _linkers,
     "mazes": lambda: mazes,
     "molecules": _molecules,

@@ -55,6 +55,13 @@ def make_evaluation(
     bound = make_bounds(method, batch_size)
 
     def evaluate(params, progress=False):
+        if progress:
+            print(
+                f"Sampling {len(examples.length):,} sequences, then bounding the "
+                f"likelihood of {len(bounded.length):,} of the {split} split.",
+                file=sys.stderr,
+                flush=True,
+            )
         key_sample, key_bound = jax.random.split(jax.random.key(seed))
         samples = sample(params, examples, key_sample, progress)
         scores = task.score(
@@ -106,7 +113,7 @@ def make_bounds(
 
     def bounds(params, examples, key, progress=False):
         parts = [
-            run(params, rows, keys)
+            jax.device_get(run(params, rows, keys))
             for rows, keys in sampling.batches(
                 examples, key, batch_size, progress, "bounds"
             )

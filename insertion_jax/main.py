@@ -24,13 +24,17 @@ _WORKDIR = flags.DEFINE_string(
     "workdir", None, "Directory of the run: config, checkpoints, results, samples."
 )
 _SPLIT = flags.DEFINE_enum(
-    "split", "test", ["train", "validation", "test"], "Examples to work on."
+    "split",
+    "test",
+    ["train", "validation", "test", "test_scaffolds"],
+    "Examples to work on; test_scaffolds is of MOSES.",
 )
 _NUM_SAMPLES = flags.DEFINE_integer(
     "num_samples",
     None,
-    "How many sequences to draw; if not given, --mode=sample draws 16, or 1 as the greedy "
-    "answer to a --prompt, and --mode=orders as many as an evaluation.",
+    "How many sequences to draw; if not given, --mode=evaluate draws as many as the run's "
+    "config says, --mode=orders likewise, and --mode=sample 16, or 1 as the greedy answer "
+    "to a --prompt.",
     lower_bound=1,
 )
 _PROMPT = flags.DEFINE_string(
@@ -87,7 +91,13 @@ def main(argv):
     }
     options = {name: value for name, value in options.items() if value is not None}
     if _MODE.value == "evaluate":
-        modes.evaluate(workdir, _SPLIT.value, options, _SEED.value)
+        modes.evaluate(
+            workdir,
+            _SPLIT.value,
+            options,
+            _SEED.value,
+            num_samples=_NUM_SAMPLES.value,
+        )
     elif _MODE.value == "orders":
         modes.orders(
             workdir,

@@ -54,6 +54,7 @@ def train(config: ConfigDict, workdir: pathlib.Path) -> None:
         train_examples,
         len(task.vocabulary),
         ends_with_eos=config.method.get("termination") == "eos",
+        min_insertions=config.method.get("min_insertions", 0),
     )
     _check_init(method, optimizer_config, train_examples)
     runs.claim(workdir, config)
@@ -80,8 +81,23 @@ def train(config: ConfigDict, workdir: pathlib.Path) -> None:
         )
 
 
-def evaluate(workdir: pathlib.Path, split: str, options: dict, seed: int) -> None:
+def evaluate(
+    workdir: pathlib.Path,
+    split: str,
+    options: dict,
+    seed: int,
+    *,
+    num_samples: int | None = None,
+) -> None:
     """Measures a run on a split; prints a table and adds to `results.json`.
+
+    Args:
+      workdir: of the run.
+      split: of the task.
+      options: of sampling, in place of the config's.
+      seed: of all randomness.
+      num_samples: sequences to draw, each for another example; None for as many as the
+        config says.
 
     Raises:
       InputError: the directory is not that of a run, or an option is out of range.
@@ -94,7 +110,7 @@ def evaluate(workdir: pathlib.Path, split: str, options: dict, seed: int) -> Non
         task,
         build.method(config, task),
         split,
-        num_examples=sizes["num_examples"],
+        num_examples=num_samples or sizes["num_examples"],
         num_bounds=sizes["num_bounds"],
         batch_size=sizes["batch_size"],
         options=chosen,
@@ -108,6 +124,8 @@ def evaluate(workdir: pathlib.Path, split: str, options: dict, seed: int) -> Non
     path = workdir / "results.json"
     results = runs.read_json(path) if path.exists() else {}
     name = f"{split}, {_described(chosen)}"
+    if num_samples is not None:
+        name += f", {num_samples} samples"
     results[name] = {
         "step": meta["step"],
         "seed": seed,
@@ -262,7 +280,7 @@ def prepare(config: ConfigDict) -> None:
         print(line)
     task = build.task(config)
     print(f"{task.name}: {len(task.vocabulary)} tokens, up to {task.max_length} a row")
-    for split in ("train", "validation", "test"):
+    for split in task.splits:
         lengths = np.asarray(task.load(split).length)
         print(f"  {split}: {len(lengths):,} rows of {lengths.mean():.1f} tokens")
 

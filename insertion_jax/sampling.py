@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-import tqdm
 
+from insertion_jax import bars
 from insertion_jax.core import trajectories
 from insertion_jax.types import Batch, Method, Task, Trace
 
@@ -66,8 +66,9 @@ def make_sampler(
     run = jax.jit(jax.vmap(one, in_axes=(None, 0, 0)))
 
     def sample(params, examples, key, progress=False):
+        # Fetched one by one: jax returns before it has computed, and the bar with it.
         parts = [
-            run(params, rows, keys)
+            jax.device_get(run(params, rows, keys))
             for rows, keys in batches(examples, key, batch_size, progress, "sampling")
         ]
         canvas, trace = joined(parts, len(examples.length))
@@ -83,20 +84,16 @@ def batches(examples, key, batch_size, progress, title):
       examples: `Batch` of N rows.
       key: typed PRNG key.
       batch_size: B; the number of examples if that is less.
-      progress: show a bar where someone is watching.
+      progress: show how far it is.
       title: of the bar.
     """
     count = len(examples.length)
     batch_size = min(batch_size, max(count, 1))
     keys = jax.random.split(key, count)
-    bar = tqdm.tqdm(
-        range(0, count, batch_size),
-        desc=title,
-        unit="batch",
-        leave=False,
-        disable=None if progress else True,
-    )
-    for start in bar:
+    starts = range(0, count, batch_size)
+    for start in bars.over(
+        starts, len(starts), title=title, unit="batches", shown=progress
+    ):
         rows = np.arange(start, start + batch_size)
         rows = np.where(rows < count, rows, 0)
         yield (

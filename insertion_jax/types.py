@@ -240,8 +240,8 @@ class Task(NamedTuple):
       vocabulary: the text of each token id, specials first.
       prompt_length: C.
       max_length: L.
-      load: `(split) -> Batch` of NumPy arrays with all examples of a split of
-        "train", "validation" and "test"; `index` counts from 0.
+      load: `(split) -> Batch` of NumPy arrays with all examples of one of `splits`;
+        `index` counts from 0.
       score: `(examples, tokens[N, L], length[N], stopped[N]) -> dict` from the
         metric's name to a `Score`; the first entry is the headline metric.
       parse_prompt: `(text) -> Batch` of one row from what a person types, with an
@@ -265,6 +265,7 @@ class Task(NamedTuple):
       places: `(examples, tokens[N, L], length[N]) -> dict` of float[N, L], where each
         token lies in the problem (a distance, say), NaN where this means nothing; by
         name, to be held against when it came.
+      splits: "train", "validation", "test", and what there is beyond these.
     """
 
     name: str
@@ -282,3 +283,4 @@ class Task(NamedTuple):
     compare: Callable[..., Comparison] | None = None
     write: Callable[..., list[Any]] | None = None
     places: Callable[..., dict[str, np.ndarray]] | None = None
+    splits: tuple[str, ...] = ("train", "validation", "test")

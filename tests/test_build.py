@@ -70,7 +70,7 @@ def test_unknown_field(section, known):
     [
         (
             {"task__name": "mazez"},
-            "task.name is 'mazez'; allowed are linkers, mazes, molecules, star_",
+            "task.name is 'mazez'; allowed are fragments, linkers, mazes, molec",
         ),
         (
             {"network__kind": "x"},
@@ -112,7 +112,7 @@ def test_missing_field():
     with pytest.raises(InputError, match="In section 'train': .* 'num_steps'"):
         everything(without("train", "num_steps"))
     with pytest.raises(
-        InputError, match="task.name is None; allowed are linkers, mazes, mo"
+        InputError, match="task.name is None; allowed are fragments, link"
     ):
         everything(without("task", "name"))
 

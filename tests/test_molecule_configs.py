@@ -70,6 +70,21 @@ def test_linkers(argument):
     check(config)
     # Both ends of the string are taken.
     assert config.method.termination == "policy"
+    # No linker is empty.
+    assert config.method.min_insertions == 1
+
+
+@pytest.mark.parametrize(
+    "argument",
+    ["", "size=smoke,termination=eos", "size=moses,method=flexmdm", "size=paper"],
+)
+def test_fragments(argument):
+    tokens = SETTLED["task__vocabulary"] + " <1> <2>"
+    config = shipped.config(
+        "fragments", argument, task__vocabulary=tokens, task__max_length=30
+    )
+    check(config)
+    assert config.method.get("min_insertions", 1) == 1
 
 
 def test_the_paper():
@@ -91,6 +106,12 @@ def test_a_file_of_ones_own(monkeypatch, tmp_path):
     assert config.task.source == str(tmp_path / "mine.smi")
     config = shipped.config("linkers", "test_file=pairs.csv,dataset=moses")
     assert config.task.test_file == str(tmp_path / "pairs.csv")
+    config = shipped.config("fragments", "test_file=drugs.csv,dataset=mine.smi")
+    assert config.task.test_file == str(tmp_path / "drugs.csv")
+    assert (config.task.samples_per_fragment, config.task.max_length) == (100, 100)
+    # All that is asked for is sampled, and has no answer to bound.
+    assert config.evaluate.num_bounds == 0 and config.evaluate.num_examples >= 4_000
+    config = shipped.config("linkers", "test_file=pairs.csv,dataset=moses")
     assert config.task.source == "moses"
 
 

@@ -89,17 +89,22 @@ def test_a_run_keeps_what_the_data_decided(workdir, config, capsys):
 
 
 def test_evaluation_compares_with_real_molecules(workdir, capsys):
-    modes.evaluate(workdir, "test", {}, 0)
+    modes.evaluate(workdir, "test", {}, 0, num_samples=12)
     captured = capsys.readouterr()
+    assert (
+        "Sampling 12 sequences, then bounding the likelihood of 4 of the test split.\n"
+        in captured.err
+    )
     # What cannot be measured is said with the command that helps.
     assert "insertion_jax.chemistry.downloads chemnet" in captured.err
-    (entry,) = runs.read_json(workdir / "results.json").values()
+    ((name, entry),) = runs.read_json(workdir / "results.json").items()
+    assert name == "test, temperature 1, top_p 1, 12 samples"
     metrics = entry["metrics"]
     assert {"valid", "unique@1000", "novel", "IntDiv", "SNN/test", "elbo"} <= set(
         metrics
     )
     # More samples than there are examples; bounds are of examples.
-    assert metrics["valid"]["num_examples"] == 20
+    assert metrics["valid"]["num_examples"] == 12
     assert metrics["elbo"]["num_examples"] == 4
     of_set = metrics["Frag/test"]
     assert 0 <= of_set["value"] <= 1

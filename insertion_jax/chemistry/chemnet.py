@@ -21,9 +21,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tqdm
 from jax import lax
 
+from insertion_jax import bars
 from insertion_jax.chemistry import downloads
 from insertion_jax.types import InputError
 
@@ -207,7 +207,7 @@ def features_of(
     Args:
       weights: of ChemNet.
       smiles: N canonical SMILES.
-      progress: show a bar where someone is watching.
+      progress: show how far it is.
 
     Returns:
       float32[N, 512].
@@ -216,14 +216,10 @@ def features_of(
       InputError: one is too long.
     """
     result = np.zeros((len(smiles), NUM_FEATURES), np.float32)
-    bar = tqdm.tqdm(
-        range(0, len(smiles), _BATCH),
-        desc="ChemNet",
-        unit="batch",
-        leave=False,
-        disable=None if progress else True,
-    )
-    for start in bar:
+    starts = range(0, len(smiles), _BATCH)
+    for start in bars.over(
+        starts, len(starts), title="ChemNet", unit="batches", shown=progress
+    ):
         ids = [symbols(text) for text in smiles[start : start + _BATCH]]
         count = len(ids)
         ids += [ids[0]] * (_BATCH - count)

@@ -78,7 +78,7 @@ def describe_all(
       texts: N strings.
       alerts: as in `describe`.
       num_workers: as in `workers.run`.
-      progress: show a bar where someone is watching.
+      progress: show how far it is.
 
     Returns:
       N descriptions; None where a text is not a molecule.

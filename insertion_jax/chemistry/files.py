@@ -1,4 +1,4 @@
-"""People's files of molecules and of linkers. No line is dropped without a word."""
+"""People's files of molecules, linkers, fragments. No line is dropped without a word."""
 
 import csv
 import gzip
@@ -7,12 +7,19 @@ import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from insertion_jax.chemistry import fragments, molecules, workers
+from insertion_jax.chemistry import (
+    fragment_constraints,
+    fragments,
+    molecules,
+    workers,
+)
 from insertion_jax.chemistry.fragments import Cut
 from insertion_jax.types import InputError
 
 _SMILES_HEADERS = ("smiles", "canonical_smiles", "molecule", "mol")
 _LINKER_HEADERS = ("molecule", "linker", "fragments")
+_MOLECULE_HEADERS = ("molecule", "smiles")
+_PROBLEM_HEADERS = (*_MOLECULE_HEADERS, "fragments", *fragment_constraints.TASKS)
 _NUM_SHOWN = 5
 
 
@@ -79,7 +86,7 @@ def read_molecules(
         and those that begin with # do not count. A file that ends in `.gz` is unpacked.
       column: the header of the column with the SMILES.
       num_workers: as in `workers.run`.
-      progress: show a bar where someone is watching.
+      progress: show how far it is.
 
     Returns:
       Canonical SMILES. A molecule may come more than once.
@@ -145,6 +152,49 @@ def read_fragments(path: str | os.PathLike) -> Lines:
         path,
         "pair of fragments",
     )
+
+
+def read_problems(path: str | os.PathLike) -> Lines:
+    """Reads a file of fragments around which to write molecules.
+
+    Args:
+      path: of a text with a fragment a line, or two with a dot between them, and behind
+        it, if it is known, the molecule that they are of; or of a `.csv` file, its first
+        line naming the columns: "fragments", or any of `fragment_constraints.TASKS`,
+        whose cells may be empty, and perhaps "molecule" or "smiles".
+
+    Returns:
+      A tuple of `fragment_constraints.Problem`s for each line.
+
+    Raises:
+      InputError: the file cannot be read or has no line that can be used.
+    """
+    rows = _rows(path, _PROBLEM_HEADERS)
+    names = None
+    if rows.header is not None:
+        names = [name for name in _PROBLEM_HEADERS if name in rows.header]
+    return _sorted_out(
+        rows, lambda i: _problems(names, rows.lines[i][1]), path, "fragment"
+    )
+
+
+def _problems(names, cells):
+    if names is None:
+        names = ("fragments", "molecule")
+    elif len(cells) < len(names):
+        raise InputError("The line has fewer columns than the first one.")
+    cells = {name: cell for name, cell in zip(names, cells, strict=False) if cell}
+    molecule = next((cells[name] for name in _MOLECULE_HEADERS if name in cells), None)
+    found = tuple(
+        fragment_constraints.problem(
+            cell, molecule, None if name == "fragments" else name
+        )
+        for name, cell in cells.items()
+        if name not in _MOLECULE_HEADERS
+    )
+    if not found:
+        raise InputError("The line has no fragment.")
+    return found
 
 
 class _Rows(NamedTuple):

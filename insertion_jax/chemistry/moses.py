@@ -64,10 +64,21 @@ def internal_diversity(
 
 
 def nearest_neighbour(
-    described: Sequence[Description | None], reference: Reference
+    described: Sequence[Description | None],
+    reference: Reference,
+    *,
+    progress: bool = False,
 ) -> dict[str, Score]:
-    """`SNN/<title>`: how alike a sample and the nearest real molecule are."""
-    nearest = similarity.nearest(_fingerprints(described), reference.fingerprints)
+    """`SNN/<title>`: how alike a sample and the nearest real molecule are.
+
+    Args:
+      described: N samples.
+      reference: what to compare with.
+      progress: show how far it is.
+    """
+    nearest = similarity.nearest(
+        _fingerprints(described), reference.fingerprints, progress=progress
+    )
     return {f"SNN/{reference.title}": rates.over_valid(described, nearest)}
 
 

@@ -34,7 +34,8 @@ def encode(
     Args:
       text: SMILES.
       rng: draws the order of fragments, and of the atoms of each; None gives the
-        same string for every SMILES of a molecule.
+        same string for every SMILES of a molecule, and writes a fragment the same way
+        whatever it was cut from.
       cut: cut BRICS bonds; if not, the pieces are the parts between dots.
 
     Returns:
@@ -58,7 +59,7 @@ def encode(
     has_open_ends = any(atom.GetAtomicNum() == 0 for atom in mol.GetAtoms())
     for bonds in (_brics_bonds(mol), []) if cut else ([],):
         written = _write(mol, bonds, rng)
-        if molecules.canonical(decode(_closed(written))) == source:
+        if fragments_of(written) == source:
             return written
     if has_open_ends:
         raise InputError(
@@ -87,9 +88,24 @@ def decode(text: str) -> str:
     free = (number for number in itertools.count(1) if number not in used)
     labels = {}
     for token in tokens:
-        if _is_label(token) and token not in labels:
+        if is_label(token) and token not in labels:
             labels[token] = ring_label(next(free))
     return "".join(labels.get(token, token) for token in tokens)
+
+
+def fragments_of(text: str) -> str | None:
+    """Like `decode`, but labels that come once are open ends.
+
+    Args:
+      text: bracket SAFE.
+
+    Returns:
+      Canonical SMILES with `*` at the open ends; None if it is no molecule.
+
+    Raises:
+      InputError: the text has characters that no token has.
+    """
+    return molecules.canonical(decode(_closed(text)))
 
 
 def decode_leniently(text: str) -> str | None:
@@ -114,12 +130,8 @@ def decode_leniently(text: str) -> str | None:
     pieces = [
         list(piece) for dot, piece in itertools.groupby(tokens, ".".__eq__) if not dot
     ]
-    readable = [
-        piece
-        for piece in pieces
-        if molecules.parse(decode(_closed("".join(piece)))) is not None
-    ]
-    smiles = molecules.canonical(decode(_closed(".".join(map("".join, readable)))))
+    readable = [piece for piece in pieces if fragments_of("".join(piece)) is not None]
+    smiles = fragments_of(".".join(map("".join, readable)))
     if smiles is None:
         return None
     mol = Chem.DeleteSubstructs(Chem.MolFromSmiles(smiles), Chem.MolFromSmarts("[#0]"))
@@ -128,12 +140,13 @@ def decode_leniently(text: str) -> str | None:
     return molecules.canonical(max(parts, key=len))
 
 
+def is_label(token: str) -> bool:
+    """Whether a token is a label, `<n>`; `<-` is a bond."""
+    return token[0] == "<" and token != "<-"
+
+
 def _ring_number(token):
     return int(token.strip("%()"))
-
-
-def _is_label(token):
-    return token[0] == "<" and token != "<-"
 
 
 def _brics_bonds(mol):
@@ -168,14 +181,32 @@ def _write(mol, bonds, rng):
 
 def _rooted(piece, rng):
     """The SMILES of a piece, beginning with an atom that is not a dummy."""
-    atoms = [atom.GetIdx() for atom in piece.GetAtoms() if atom.GetAtomicNum()]
     if rng is None:
-        root = min(atoms, default=-1)
-        return Chem.MolToSmiles(piece, rootedAtAtom=root)
+        return _spelled(piece)
+    atoms = [atom.GetIdx() for atom in piece.GetAtoms() if atom.GetAtomicNum()]
     order = rng.permutation(piece.GetNumAtoms()).tolist()
     piece = Chem.RenumberAtoms(piece, order)
     root = order.index(int(rng.choice(atoms))) if atoms else -1
     return Chem.MolToSmiles(piece, canonical=False, rootedAtAtom=root)
+
+
+def _spelled(piece):
+    """The same for a piece whatever it was cut from: marks do not decide the order."""
+    piece, marks = Chem.Mol(piece), {}
+    for atom in piece.GetAtoms():
+        if atom.GetAtomicNum() == 0:
+            marks[atom.GetIdx()] = atom.GetIsotope()
+            atom.SetIsotope(0)
+    Chem.MolToSmiles(piece)
+    root = next((i for i in _written_order(piece) if i not in marks), -1)
+    tokens = tokenize(Chem.MolToSmiles(piece, rootedAtAtom=root))
+    ends = (marks[i] for i in _written_order(piece) if i in marks)
+    return "".join(f"[{next(ends)}*]" if token == "*" else token for token in tokens)
+
+
+def _written_order(mol):
+    """Numbers of the atoms in the order of the SMILES that was written last."""
+    return list(mol.GetPropsAsDict(True, True)["_smilesAtomOutputOrder"])
 
 
 def _is_mark(token):
@@ -201,10 +232,10 @@ def _is_bond(token):
 
 
 def _is_end(token):
-    return _is_label(token) or _is_mark(token)
+    return is_label(token) or _is_mark(token)
 
 
 def _closed(text):
     """Bonds a dummy atom to every label that has no partner."""
-    counts = Counter(filter(_is_label, tokenize(text)))
+    counts = Counter(filter(is_label, tokenize(text)))
     return ".".join([text, *(f"*{label}" for label in counts if counts[label] % 2)])

@@ -6,14 +6,18 @@ blocks by matrix products in float32, which count exactly; N molecules against R
 33 ns a pair on one core: 10,000 against 176,000 one minute.
 """
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
 from rdkit import Chem
 from rdkit.Chem import rdFingerprintGenerator
 
+from insertion_jax import bars
+
 _RADIUS = 2
 _BLOCK = 2048
+_COLUMNS = 4 * _BLOCK
 _GENERATORS = {}
 
 
@@ -34,7 +38,9 @@ def fingerprint(mol: Chem.Mol, num_bits: int = 1024) -> np.ndarray:
     return np.packbits(_GENERATORS[num_bits].GetFingerprintAsNumPy(mol))
 
 
-def nearest(queries: np.ndarray, reference: np.ndarray) -> np.ndarray:
+def nearest(
+    queries: np.ndarray, reference: np.ndarray, *, progress: bool = False
+) -> np.ndarray:
     """How alike each molecule and the one most like it are.
 
     The mean is SNN of MOSES.
@@ -42,12 +48,20 @@ def nearest(queries: np.ndarray, reference: np.ndarray) -> np.ndarray:
     Args:
       queries: uint8[N, bytes], packed fingerprints.
       reference: uint8[R, bytes], R >= 1.
+      progress: show how far it is.
 
     Returns:
       float64[N].
     """
     best = np.zeros(len(queries))
-    for rows, similarity in _blocks(queries, reference):
+    total = math.ceil(len(queries) / _BLOCK) * math.ceil(len(reference) / _COLUMNS)
+    for rows, similarity in bars.over(
+        _blocks(queries, reference),
+        total,
+        title="nearest neighbours",
+        unit="blocks",
+        shown=progress,
+    ):
         best[rows] = np.maximum(best[rows], similarity.max(axis=1))
     return best
 
@@ -132,6 +146,6 @@ def _tanimoto(one, other):
 def _blocks(queries, reference) -> Iterator[tuple[slice, np.ndarray]]:
     for row in range(0, len(queries), _BLOCK):
         rows = slice(row, row + _BLOCK)
-        for column in range(0, len(reference), 4 * _BLOCK):
-            block = reference[column : column + 4 * _BLOCK]
+        for column in range(0, len(reference), _COLUMNS):
+            block = reference[column : column + _COLUMNS]
             yield rows, _tanimoto(queries[rows], block)

@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import tqdm
+from insertion_jax import bars
 
 # Below this a second process costs more time to start than it saves.
 _MIN_ITEMS = 2_000
@@ -33,7 +33,7 @@ def run(
       title: of the bar.
       num_workers: processes; None for as many as there are cores to run on, 1 to
         stay in this process, as do fewer than 2,000 items if it is None.
-      progress: show a bar where someone is watching.
+      progress: show how far it is.
 
     Returns:
       N results.
@@ -41,19 +41,14 @@ def run(
     if num_workers is None:
         cores = len(os.sched_getaffinity(0)) if _HAS_AFFINITY else os.cpu_count()
         num_workers = cores if len(items) >= _MIN_ITEMS else 1
-    bar = {
-        "total": len(items),
-        "desc": title,
-        "unit": "molecule",
-        "leave": False,
-        "disable": None if progress else True,
-    }
+    how = {"title": title, "unit": "molecules", "shown": progress}
     if num_workers <= 1:
-        return [function(item) for item in tqdm.tqdm(items, **bar)]
+        work = map(function, items)
+        return list(bars.over(work, len(items), **how))
     context = multiprocessing.get_context("spawn")
     with context.Pool(num_workers) as pool:
         results = pool.imap(function, items, chunksize=_CHUNK)
-        return list(tqdm.tqdm(results, **bar))
+        return list(bars.over(results, len(items), **how))
 
 
 _HAS_AFFINITY = hasattr(os, "sched_getaffinity")

@@ -18,7 +18,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from insertion_jax.core import actions, trajectories
+from insertion_jax.core import actions, categorical, trajectories
 from insertion_jax.types import InsertionLogits, TrajectoryPolicy
 
 
@@ -115,6 +115,79 @@ def incremental(policy) -> TrajectoryPolicy:
 
     return TrajectoryPolicy(
         None, None, lambda canvas: canvas, look, trajectories.insert
+    )
+
+
+def stopping_after(policy, min_insertions: int, eos_id: int | None = None):
+    """A policy that cannot stop before it has inserted so many tokens.
+
+    What is built on it agrees: likelihoods, bounds, enumeration and samplers. There
+    must be a gap to insert into, or nothing is left to choose from.
+
+    Args:
+      policy: `Canvas -> InsertionLogits`, perhaps of a dropout key too, or a
+        `TrajectoryPolicy`.
+      min_insertions: tokens, not counting those that are anchored.
+      eos_id: the EOS token; None for policy termination.
+
+    Returns:
+      A policy of the same kind.
+    """
+
+    def masked(logits, is_early):
+        return jnp.where(is_early, jnp.asarray(categorical.IMPOSSIBLE), logits)
+
+    def without_eos(token, is_early):
+        if eos_id is None:
+            return token
+        is_eos = jnp.arange(token.shape[-1]) == eos_id
+        return masked(token, is_early & is_eos)
+
+    def changed(logits, num_inserted):
+        is_early = num_inserted < min_insertions
+        return InsertionLogits(
+            logits.slot,
+            masked(logits.stop, is_early),
+            without_eos(logits.token, is_early),
+        )
+
+    if not isinstance(policy, TrajectoryPolicy):
+
+        def canvas_policy(canvas, *key):
+            num_anchored = 0
+            if canvas.anchored is not None:
+                inside = jnp.arange(canvas.tokens.shape[0]) < canvas.length
+                num_anchored = jnp.sum(canvas.anchored & inside)
+            return changed(policy(canvas, *key), canvas.length - num_anchored)
+
+        return canvas_policy
+
+    def read(states, step):
+        return changed(policy.read(states, step), step)
+
+    if policy.begin is None:
+        return policy._replace(read=read)
+
+    def look(cache):
+        inner, num_inserted = cache
+        slot, stop, content = policy.look(inner)
+        is_early = num_inserted < min_insertions
+        return (
+            slot,
+            masked(stop, is_early),
+            lambda slot: without_eos(content(slot), is_early),
+        )
+
+    def advance(cache, slot, token):
+        inner, num_inserted = cache
+        return policy.advance(inner, slot, token), num_inserted + 1
+
+    return TrajectoryPolicy(
+        policy.encode,
+        read,
+        lambda canvas: (policy.begin(canvas), jnp.int32(0)),
+        look,
+        advance,
     )
 
 

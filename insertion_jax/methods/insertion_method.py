@@ -5,7 +5,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from insertion_jax.core import estimators, trajectories
+from insertion_jax.core import estimators, policies, trajectories
 from insertion_jax.methods import insertion_process
 from insertion_jax.types import EOS_ID, InputError, Method, Network
 
@@ -22,6 +22,8 @@ class InsertionConfig:
         "left_to_right".
       termination: "policy", a stop outcome beside the slots, or "eos", an EOS token
         inserted last at the last slot.
+      min_insertions: stopping is impossible before so many tokens were inserted, in
+        likelihood and sampling alike; every example must have as many to insert.
       num_samples: M, orders a step is evaluated on; the paper's 2 for a learned
         order.
       num_steps: K, steps of each order; K x M canvases an example and update. 0 for
@@ -36,6 +38,7 @@ class InsertionConfig:
 
     order: str = "learned"
     termination: str = "policy"
+    min_insertions: int = 0
     num_samples: int = 2
     num_steps: int = 1
     entropy_weight: float = 0.0
@@ -50,7 +53,12 @@ class InsertionConfig:
             raise InputError(
                 f"termination must be one of {TERMINATIONS}, got {self.termination!r}."
             )
-        for name, least in (("num_samples", 1), ("num_steps", 0), ("bound_samples", 1)):
+        for name, least in (
+            ("min_insertions", 0),
+            ("num_samples", 1),
+            ("num_steps", 0),
+            ("bound_samples", 1),
+        ):
             if getattr(self, name) < least:
                 raise InputError(
                     f"{name} is {getattr(self, name)}, but must be at least {least}."
@@ -106,9 +114,12 @@ def make(policy: Network, order: Network | None, config: InsertionConfig) -> Met
         )
 
     def policy_of(params, example, dropout_key=None):
-        return policy.apply(
+        applied = policy.apply(
             params["policy"], example.prompt, example.prompt_mask, dropout_key
         )
+        if not config.min_insertions:
+            return applied
+        return policies.stopping_after(applied, config.min_insertions, eos_id)
 
     def entropy_weight_at(step):
         if not config.entropy_anneal_steps:

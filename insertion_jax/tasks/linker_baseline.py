@@ -35,7 +35,7 @@ def scores(
       num_samples: a pair, both ways round counted.
       ranks: as in `linker_scores.pair_scores`.
       num_workers: as in `workers.run`.
-      progress: show a bar where someone is watching.
+      progress: show how far it is.
 
     Returns:
       Those of `linker_scores.pair_scores`, of N numbers.

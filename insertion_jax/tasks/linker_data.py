@@ -61,7 +61,7 @@ def prepare(
       data_dir: as in `molecule_data.prepare`.
       test_file: of molecules with linkers and fragments, which are then the test split.
       num_workers: as in `workers.run`.
-      progress: show bars and notes where someone is watching.
+      progress: show how far it is, and notes.
 
     Raises:
       InputError: as `molecule_data.prepare`, and if no molecule can be cut.

@@ -154,8 +154,7 @@ def parse_prompt(text: str, *, vocabulary: smiles.Vocabulary, max_length: int) -
     """
     strings = fragments.fragment_strings(fragments.parse_fragments(text))
     first, second = (vocabulary.encode(smiles.tokenize(part)) for part in strings)
-    # With a token to spare for the linker.
-    molecules.check_room(len(first) + len(second) + 1, max_length)
+    molecules.check_room(len(first) + len(second), max_length)
     tokens, lengths = molecule_data.padded([first + second], max_length)
     return encode(tokens, lengths, np.array([len(first)]), np.array([len(second)]))
 

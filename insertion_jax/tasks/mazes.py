@@ -13,8 +13,8 @@ from collections.abc import Iterable, Sequence
 from os import PathLike
 
 import numpy as np
-import tqdm
 
+from insertion_jax import bars
 from insertion_jax.tasks import (
     maze_files,
     maze_generator,
@@ -326,15 +326,14 @@ def make(
         examples = split_examples(
             graph, maze_tier, split, count=sizes.get(split, 1), seed=seed
         )
-        bar = tqdm.tqdm(
+        shown = bars.over(
             examples,
-            desc=f"paths to {split}",
-            total=sizes.get(split),
-            unit="path",
-            leave=False,
-            disable=None,
+            sizes.get(split, 1),
+            title=f"paths to {split}",
+            unit="paths",
+            shown=True,
         )
-        batch = encode(bar, maze_tier, conditioning)
+        batch = encode(shown, maze_tier, conditioning)
         for array in batch:
             array.flags.writeable = False
         return batch

@@ -5,6 +5,7 @@ folder's name has the hash of everything that decides what is in it, the version
 rdkit among it.
 """
 
+import array
 import hashlib
 import os
 import pathlib
@@ -25,12 +26,13 @@ from insertion_jax.chemistry import (
 )
 from insertion_jax.tasks import prepared, token_tables
 from insertion_jax.tasks.examples import pad
-from insertion_jax.types import NUM_SPECIALS, InputError
+from insertion_jax.types import NUM_SPECIALS, PAD_ID, InputError
 
-NOTATIONS = ("smiles", "safe")
-SPLITS = ("train", "validation", "test")
+# The number is the format's of the prepared folder, and a part of its name.
+_FORMATS = {"smiles": 1, "safe": 2}
+NOTATIONS = tuple(_FORMATS)
+SPLITS = ("train", "validation", "test")  # of every source; see `splits_of`
 
-_FORMAT = 1  # of the folder; part of its name
 _HELD_OUT_SHARE = 0.1
 _MAX_HELD_OUT = 10_000
 
@@ -99,16 +101,16 @@ def prepare(
 ) -> Prepared:
     """Prepares molecules, or opens them if that was done before.
 
-    For MOSES as SMILES this takes 5 minutes on 2 cores, most of it to make the strings
+    For MOSES as SMILES this takes 10 minutes of a core, most of it to make the strings
     canonical by the rdkit that is installed, and 500 MB on disk; as SAFE, a core and
-    3 ms a molecule.
+    3 ms a molecule. What is prepared is read in some seconds.
 
     Args:
       settings: what to prepare.
       data_dir: where packages were fetched to; prepared data are kept in its folder
         "prepared". What comes with rdkit is kept in memory instead.
       num_workers: as in `workers.run`.
-      progress: show bars and notes where someone is watching.
+      progress: show how far it is, and notes.
 
     Returns:
       The splits "train", "validation" and "test", and "test_scaffolds" of MOSES.
@@ -158,6 +160,15 @@ def prepare(
         texts={s: store.texts[s] for s in meta["splits"]},
         notes=notes,
     )
+
+
+def splits_of(source: str) -> tuple[str, ...]:
+    """The names of a source's splits; MOSES has a second test set, of other scaffolds.
+
+    Args:
+      source: as in `Settings`.
+    """
+    return (*SPLITS, "test_scaffolds") if source == "moses" else SPLITS
 
 
 def fetch(source: str, data_dir: str | os.PathLike) -> list[str]:
@@ -227,7 +238,12 @@ def folder_of(
     else:
         content = hashlib.sha256(bytes_of(settings.source)).hexdigest()
     key = prepared.key_of(
-        _FORMAT, what, content, molecules.RDKIT_VERSION, *settings[1:], *others
+        _FORMATS[settings.notation],
+        what,
+        content,
+        molecules.RDKIT_VERSION,
+        *settings[1:],
+        *others,
     )
     stem = pathlib.Path(settings.source).name.split(".")[0]
     return pathlib.Path(data_dir, "prepared", f"{stem}-{what}-{key}")
@@ -245,24 +261,40 @@ def bytes_of(path: str | os.PathLike) -> bytes:
 
 
 def _tokenised(settings, data_dir, options):
-    """Vocabulary, texts and rows of tokens of each split, and notes."""
+    """Vocabulary, texts, tokens and lengths of each split, and notes."""
     splits, notes = _splits(settings, data_dir, options)
-    rows = {}
+    ids, rows = {}, {}
     for split, texts in splits.items():
         if settings.notation == "safe":
             texts = workers.run(
                 safe.encode, texts, title=f"writing SAFE of {split}", **options
             )
-        rows[split] = [smiles.tokenize(text) for text in texts]
+        rows[split] = _flat(texts, ids)
     for split in SPLITS:
-        if not rows[split]:
+        if not splits[split]:
             raise InputError(
                 f"{settings.source} has too few molecules for the split {split!r}."
             )
-    vocabulary = smiles.vocabulary(
-        token for part in rows.values() for row in part for token in row
-    )
+    vocabulary = smiles.vocabulary(ids)
+    final = np.array([vocabulary.ids[token] for token in ids], np.int32)
+    rows = {
+        split: (final[tokens], lengths) for split, (tokens, lengths) in rows.items()
+    }
     return vocabulary, splits, rows, notes
+
+
+def _flat(texts, ids):
+    """The tokens of all texts one after another, and int32[N] how many each has.
+
+    A list for each of two million molecules would take gigabytes. Tokens are numbered as
+    they come; `ids` has and gets the numbers.
+    """
+    tokens, lengths = array.array("i"), array.array("i")
+    for text in texts:
+        row = smiles.tokenize(text)
+        tokens.extend([ids.setdefault(token, len(ids)) for token in row])
+        lengths.append(len(row))
+    return np.array(tokens, np.int32), np.array(lengths, np.int32)
 
 
 def _splits(settings, data_dir, options):
@@ -279,9 +311,9 @@ def _splits(settings, data_dir, options):
             for held_out in ("test", "test_scaffolds"):
                 order = rng.permutation(len(raw[held_out]))[: settings.num_held_out]
                 raw[held_out] = [raw[held_out][i] for i in order]
-        splits = {s: _canonical(s, texts, options) for s, texts in raw.items()}
+        splits = {s: _canonical(s, texts, notes, options) for s, texts in raw.items()}
     elif settings.source == "rdkit":
-        texts = _canonical("all", rdkit_molecules.screening(), options)
+        texts = _canonical("all", rdkit_molecules.screening(), notes, options)
         splits = {"train": texts}
     else:
         splits = _splits_of_file(settings.source, notes, options)
@@ -307,10 +339,16 @@ def _num_held_out(settings, total):
     return min(max(int(total * _HELD_OUT_SHARE), 1), _MAX_HELD_OUT)
 
 
-def _canonical(split, texts, options):
-    return workers.run(
+def _canonical(split, texts, notes, options):
+    found = workers.run(
         molecules.canonical, texts, title=f"reading molecules to {split}", **options
     )
+    good = [text for text in found if text is not None]
+    if bad := len(found) - len(good):
+        notes.append(
+            f"{bad:,} of {len(found):,} molecules to {split} cannot be read by this rdkit."
+        )
+    return good
 
 
 def _splits_of_file(path, notes, options):
@@ -344,10 +382,12 @@ def _md5(path):
 
 def _arrays(vocabulary, splits, rows, notes):
     """What `prepared` keeps."""
-    size = max(len(row) for part in rows.values() for row in part)
+    size = int(max(lengths.max(initial=0) for _, lengths in rows.values()))
     arrays = {}
-    for split, part in rows.items():
-        tokens, lengths = padded([vocabulary.encode(row) for row in part], size)
+    for split, (flat, lengths) in rows.items():
+        mask = np.arange(size) < lengths[:, None]
+        tokens = np.full(mask.shape, PAD_ID, np.int32)
+        tokens[mask] = flat
         arrays |= {f"{split}_tokens": tokens, f"{split}_lengths": lengths}
     meta = {
         "vocabulary": vocabulary.tokens[NUM_SPECIALS:],

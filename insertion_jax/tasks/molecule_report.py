@@ -1,6 +1,7 @@
 """The full report on generated molecules, as far as data and weights are there."""
 
 import os
+import sys
 from collections.abc import Container, Sequence
 
 import numpy as np
@@ -17,6 +18,9 @@ from insertion_jax.chemistry import (
 )
 from insertion_jax.chemistry.reference import Reference
 from insertion_jax.types import Comparison, InputError
+
+# Of one idle core, a molecule each, or a pair of a sample and a real molecule.
+_SECONDS = {"describing": 0.003, "alerts": 0.005, "ChemNet": 0.006, "pair": 33e-9}
 
 
 def of_samples(
@@ -40,7 +44,7 @@ def of_samples(
       references: what to compare with; if none, both test sets of MOSES, if they were
         fetched.
       num_workers: as in `workers.run`.
-      progress: show bars where someone is watching.
+      progress: say what it costs, and show how far it is.
 
     Returns:
       Scores of the samples; distances have the names of the references.
@@ -62,6 +66,17 @@ def of_samples(
             for split in downloads.MOSES_STATISTICS
         )
         references = [one for one in loaded if one is not None]
+    if progress:
+        sizes = [len(one.fingerprints) for one in references]
+        sets = [
+            f"{size:,} molecules ({one.title})"
+            for one, size in zip(references, sizes, strict=True)
+        ]
+        say(
+            f"Comparing {len(smiles):,} samples with {' and '.join(sets) or 'no others'}, "
+            "which takes one core about "
+            f"{_duration(len(smiles), sum(sizes), alerts, weights)}."
+        )
     described = descriptions.describe_all(
         smiles, alerts or (), num_workers=num_workers, progress=progress
     )
@@ -74,9 +89,25 @@ def of_samples(
         )
     distances = {}
     for one in references:
-        scores |= moses.nearest_neighbour(described, one)
+        scores |= moses.nearest_neighbour(described, one, progress=progress)
         distances |= moses.distances(described, one, features)
     return Comparison(scores, distances, tuple(dict.fromkeys(missing)))
+
+
+def _duration(num_samples, num_real, alerts, weights):
+    """What `of_samples` takes, as text."""
+    seconds = num_samples * (
+        _SECONDS["describing"]
+        + _SECONDS["alerts"] * bool(alerts)
+        + _SECONDS["ChemNet"] * (weights is not None)
+        + _SECONDS["pair"] * num_real
+    )
+    return f"{max(seconds, 1):.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+
+
+def say(text: str) -> None:
+    """Prints to where progress goes."""
+    print(text, file=sys.stderr, flush=True)
 
 
 def reference_of(
@@ -95,11 +126,13 @@ def reference_of(
         as there are samples is the floor, if there are as many.
       num_samples: valid ones.
       data_dir: where the weights of ChemNet were fetched to, if they were.
-      progress: show bars where someone is watching.
+      progress: say what is done, and show how far it is.
 
     Returns:
       The reference "test".
     """
+    if progress:
+        say(f"Describing {len(held_out):,} molecules of the test set.")
     described = descriptions.describe_all(held_out, progress=progress)
     try:
         weights = chemnet.read_weights(data_dir)

@@ -10,7 +10,13 @@ from collections.abc import Callable, Container, Sequence
 
 import numpy as np
 
-from insertion_jax.chemistry import descriptions, moses, safe, smiles
+from insertion_jax.chemistry import (
+    descriptions,
+    fragment_constraints,
+    moses,
+    safe,
+    smiles,
+)
 from insertion_jax.tasks import (
     molecule_data,
     molecule_report,
@@ -53,10 +59,17 @@ def encode(
     tokens, mask = pad(rows, max_length, "prompt")
     lengths = mask.sum(axis=1, dtype=np.int32)
     standing = np.zeros(len(rows), np.int32) if num_anchored is None else num_anchored
-    standing = np.asarray(standing, np.int32)[:, None]
+    return with_beginnings(tokens, lengths, np.asarray(standing, np.int32))
+
+
+def with_beginnings(
+    tokens: np.ndarray, lengths: np.ndarray, num_anchored: np.ndarray
+) -> Batch:
+    """Like `encode`, from int32[B, L] tokens, int32[B] lengths and int32[B] counts."""
+    size, standing = tokens.shape[1], num_anchored[:, None]
     return _batch(tokens, lengths)._replace(
-        anchored=np.arange(max_length) < standing,
-        closed=np.arange(max_length + 1) < standing,
+        anchored=np.arange(size) < standing,
+        closed=np.arange(size + 1) < standing,
     )
 
 
@@ -152,22 +165,36 @@ def parse_prompt(
             "This model writes SMILES and takes no fragments: leave the prompt empty, or "
             "use a model of SAFE or of linkers."
         )
-    if "*" not in text:
-        raise InputError(
-            f"The fragment {text!r} has no attachment point: mark where it may be "
-            "continued, like 'c1ccccc1[*:1]'."
-        )
-    ids = vocabulary.encode(smiles.tokenize(safe.encode(text, cut=False) + "."))
-    check_room(len(ids), max_length)
+    fragment_constraints.check_open_ends(text)
+    ids = beginning(text, vocabulary, max_length)
     return encode([ids], max_length, num_anchored=[len(ids)])
 
 
+def beginning(
+    fragments: str, vocabulary: smiles.Vocabulary, max_length: int
+) -> list[int]:
+    """Token ids of fragments as they stand at the beginning of bracket SAFE.
+
+    Args:
+      fragments: SMILES with open ends.
+      vocabulary: of the model.
+      max_length: L.
+
+    Raises:
+      InputError: as `fragment_constraints.beginning`, a token is not in the vocabulary,
+        or the canvas has no room.
+    """
+    ids = vocabulary.encode(fragment_constraints.beginning(fragments))
+    check_room(len(ids), max_length)
+    return ids
+
+
 def check_room(num_tokens: int, max_length: int) -> None:
-    """Raises an InputError if fragments do not fit on the canvas."""
-    if num_tokens > max_length:
+    """Raises an InputError if fragments leave no room for a token on the canvas."""
+    if num_tokens >= max_length:
         raise InputError(
             f"The fragments have {num_tokens} tokens, but the canvas of this model has "
-            f"room for {max_length}."
+            f"room for {max_length}, and something is to be added."
         )
 
 
@@ -231,8 +258,12 @@ def make(
 
     @functools.cache
     def train() -> frozenset[str] | None:
+        # Who compares with published novelty counts all that MOSES ships to train on as
+        # known, also the part that is held out here.
+        known_splits = ("train", "validation") if source == "moses" else ("train",)
         try:
-            return frozenset(prepared().texts["train"]())
+            texts = prepared().texts
+            return frozenset().union(*(texts[split]() for split in known_splits))
         except InputError:
             # A trained model needs no data, but what is novel is then not known.
             if vocabulary is None:
@@ -272,6 +303,7 @@ def make(
         blank=lambda count: encode([[]] * count, size),
         compare=compare,
         write=functools.partial(molecule_samples.write, train=train, **options),
+        splits=molecule_data.splits_of(source),
     )
 
 

@@ -129,3 +129,49 @@ def test_fragments(tmp_path):
     lines = files.read_fragments(path)
     assert lines.values == [("c1ccc([*:1])cc1", "CC(=O)N[*:2]")]
     assert "has 1 part" in lines.bad[0].reason
+
+
+def test_problems(tmp_path):
+    path = write(
+        tmp_path,
+        "a.csv",
+        "name,linker_design,motif_extension,smiles\n"
+        "one,C1CC1*.c1ccccc1*,*c1ccccc1,O=C(Cc1ccccc1)NC1CC1\n"
+        "two,,[*:1]CC,CCO\n"
+        "three,CC,,CCO\n"
+        "four,,,CCO\n"
+        "five,C*.C*\n",
+    )
+    lines = files.read_problems(path)
+    assert lines.numbers == [2, 3]
+    assert [[p.task for p in some] for some in lines.values] == [
+        ["linker_design", "motif_extension"],
+        ["motif_extension"],
+    ]
+    assert lines.values[1][0].molecule == "CCO"
+    assert [(line.number, line.reason) for line in lines.bad] == [
+        (4, "'CC' has 1 part, but linker_design takes 2."),
+        (5, "The line has no fragment."),
+        (6, "The line has fewer columns than the first one."),
+    ]
+
+
+def test_problems_a_line_each(tmp_path):
+    path = write(tmp_path, "a.txt", "*c1ccccc1\nc1ccccc1 Cc1ccccc1\nC*.C* CCC C1\n")
+    (one, two, three) = files.read_problems(path).values
+    assert one[0] == ("motif_extension", "*c1ccccc1", None)
+    assert two[0] == ("superstructure_generation", "c1ccccc1", "Cc1ccccc1")
+    assert three[0].task == "linker_design"
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("", "has no fragment."),
+        ("# nothing\n\nC1CC\n", "has no fragment. Line 3: 'C1CC' is not a molecule"),
+    ],
+)
+def test_files_without_a_problem(tmp_path, text, complaint):
+    with pytest.raises(InputError) as caught:
+        files.read_problems(write(tmp_path, "a.txt", text))
+    assert complaint in str(caught.value)

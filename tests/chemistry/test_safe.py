@@ -1,5 +1,7 @@
 """Bracket SAFE: any molecule comes back, and a wrong string does not."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -22,8 +24,8 @@ def same(one, other):
 
 def test_example():
     text = safe.encode("CC(=O)Nc1ccccc1")
-    assert text == "CC<1>=O.N<1><2>.c1<2>ccccc1"
-    assert safe.decode(text) == "CC2=O.N23.c13ccccc1"
+    assert text == "C<1>(C)=O.N<1><2>.c1<2>ccccc1"
+    assert safe.decode(text) == "C2(C)=O.N23.c13ccccc1"
     assert same(safe.decode(text), "CC(=O)Nc1ccccc1")
 
 
@@ -77,6 +79,21 @@ def test_fragments_with_open_ends():
     assert same(linked, "c1ccccc1COCC")
 
 
+def test_a_fragment_is_written_the_same_way_whatever_it_was_cut_from():
+    ethers = [safe.encode(f"O(c1cccnc1){end}") for end in ("CC", "C1CCCCC1", "CCCl")]
+    pieces = [
+        {re.sub(r"<\d+>", "<>", piece) for piece in text.split(".")} for text in ethers
+    ]
+    assert {"O<><>", "c1<>cccnc1"} <= set.intersection(*pieces)
+    alone = safe.encode("[*:1]c1cccnc1").replace("<1>", "<>")
+    assert alone in pieces[0]
+
+
+def test_open_ends_come_back():
+    assert safe.fragments_of("c1<1>ccccc1.O<2><3>.C<3>C") == "*OCC.*c1ccccc1"
+    assert safe.fragments_of("C1<1>") is None
+
+
 def test_a_label_without_a_partner_is_no_molecule():
     assert molecules.parse(safe.decode("CC<1>.c1ccccc1")) is None
 
@@ -113,4 +130,4 @@ def test_bad_input():
 
 
 def test_tokens():
-    assert smiles.tokenize(safe.encode("CC(=O)Nc1ccccc1"))[:4] == ["C", "C", "<1>", "="]
+    assert smiles.tokenize(safe.encode("CC(=O)Nc1ccccc1"))[:3] == ["C", "<1>", "("]

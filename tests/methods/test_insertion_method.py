@@ -1,3 +1,4 @@
+import functools
 import itertools
 
 import jax
@@ -206,6 +207,7 @@ def test_entropy_weight_falls_linearly_to_zero():
         ({"order": "random"}, r"order must be one of \('learned', .* got 'random'"),
         ({"termination": "stop"}, r"termination must be one of .* got 'stop'"),
         ({"num_samples": 1}, "num_samples of at least 2, got 1"),
+        ({"min_insertions": -1}, "min_insertions is -1, but must be at least 0"),
         ({"num_steps": -1}, "num_steps is -1, but must be at least 0"),
         ({"bound_samples": 0}, "bound_samples is 0, but must be at least 1"),
     ],
@@ -245,3 +247,26 @@ def test_sampling_reads_nothing_of_the_target():
     )
     run = tables.jit(lambda row: method.sample(params, row, jax.random.clone(key)))
     jax.tree.map(np.testing.assert_array_equal, run(row), run(other))
+
+
+@pytest.mark.parametrize("termination", insertion_method.TERMINATIONS)
+def test_what_may_not_stop_at_once(termination):
+    options = {"order": "uniform", "num_samples": 1, "termination": termination}
+    free, params = _make(**options)
+    bound, _ = _make(min_insertions=2, **options)
+    example = _row(1)._replace(length=np.int32(0))
+    keys = jax.random.split(jax.random.key(3), (3, 100))
+
+    @tables.jit
+    def everything(params, keys):
+        one = lambda method, key: method.sample(params, example, key)[0].length
+        lengths, least = (
+            jax.vmap(functools.partial(one, method))(some)
+            for method, some in ((free, keys[0]), (bound, keys[1]))
+        )
+        return lengths, least, bound.bound(params, example, keys[2, 0])["elbo"]
+
+    lengths, least, elbo = everything(params, keys)
+    assert lengths.min() < 2 <= least.min()
+    # What is shorter has no probability, in finite numbers.
+    assert np.isfinite(elbo) and elbo < -1e29

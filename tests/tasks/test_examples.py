@@ -123,3 +123,10 @@ def test_check_refuses(batch, complaint):
     with pytest.raises(InputError) as caught:
         examples.check(batch, VOCAB)
     assert str(caught.value) == complaint
+
+
+def test_check_wants_something_to_insert():
+    batch = changed("length", 0, 0)
+    examples.check(batch, VOCAB)
+    with pytest.raises(InputError, match="Example 0 has 0 tokens to insert, but meth"):
+        examples.check(batch, VOCAB, min_insertions=1)

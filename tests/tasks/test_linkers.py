@@ -147,7 +147,7 @@ def test_prompt(task):
         ("CC.CC", "The fragment 'CC' has no attachment point"),
         ("CC*", "two fragments are needed"),
         ("[Xe]*.C*", "The token '[Xe]' of '[Xe]' is not in the vocabulary"),
-        ("C" * 200 + "*.C*", "The fragments have 204 tokens, but the canvas"),
+        ("C" * 200 + "*.C*", "The fragments have 203 tokens, but the canvas"),
     ],
 )
 def test_bad_prompts(task, text, complaint):

@@ -6,12 +6,16 @@ from insertion_jax.chemistry import descriptions, rdkit_molecules, reference
 from insertion_jax.tasks import molecule_report
 
 
-def test_without_data(tmp_path):
+def test_without_data(tmp_path, capsys):
     molecules = rdkit_molecules.screening()[:60]
     own = reference.of_molecules("own", descriptions.describe_all(molecules[30:]))
     samples = [*molecules[:30], "C1CC"]
     report = molecule_report.of_samples(
-        samples, tmp_path, train=set(), references=[own]
+        samples, tmp_path, train=set(), references=[own], progress=True
+    )
+    assert (
+        "Comparing 31 samples with 30 molecules (own), which takes one core about 1 s."
+        in capsys.readouterr().err
     )
     assert report.scores["valid"].total.sum() == 30
     assert 0.1 < report.scores["SNN/own"].total.sum() / 30 < 0.9

@@ -117,7 +117,8 @@ def test_prompts(safe_task, task):
     assert task.parse_prompt(" ").length.tolist() == [0]
     row = safe_task.parse_prompt("c1ccccc1[*:1].CCO[*:2]")
     text = safe_task.format(row.tokens[0], row.length[0])
-    assert text == "O<1>CC.c1<2>ccccc1."
+    # In the order in which they are given, cut where molecules are.
+    assert text == "c1<1>ccccc1.O<2><3>.C<3>C."
     size = int(row.length[0])
     assert row.anchored[0].sum() == size and row.anchored[0, :size].all()
     # Only the gap after the fragments is open.
@@ -263,13 +264,17 @@ def test_guacamol_is_recognised(tmp_path, monkeypatch):
     assert "is GuacaMol's" in data.notes[0]
 
 
-def test_moses(tmp_path, monkeypatch):
+@pytest.fixture
+def small_moses(monkeypatch):
     shipped = {
         "train": ["OCC", "CC", "C", "N"],
         "test": ["CO"],
         "test_scaffolds": ["O"],
     }
     monkeypatch.setattr(downloads, "moses_smiles", lambda split, _: shipped[split])
+
+
+def test_moses(small_moses, tmp_path):
     data = molecule_data.prepare(Settings("moses", num_held_out=1), tmp_path)
     assert set(data.tokens) == {"train", "validation", "test", "test_scaffolds"}
     train, held_out = data.texts["train"](), data.texts["validation"]()
@@ -277,6 +282,26 @@ def test_moses(tmp_path, monkeypatch):
     assert len(held_out) == len(data.texts["test"]()) == 1
     (folder,) = (tmp_path / "prepared").iterdir()
     assert json.loads((folder / "meta.json").read_text())["max_length"] == 3
+
+
+def test_what_rdkit_cannot_read_is_counted(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        downloads, "moses_smiles", lambda *_: ["C", "CC", "C1C", "CO", "N"]
+    )
+    data = molecule_data.prepare(Settings("moses", num_held_out=2), tmp_path)
+    assert len(data.texts["train"]()) + len(data.texts["validation"]()) == 4
+    assert "1 of 5 molecules to train cannot be read by this rdkit." in data.notes
+
+
+def test_all_that_moses_ships_to_train_on_is_known(small_moses, tmp_path):
+    task = molecules.make("moses", num_held_out=1, data_dir=str(tmp_path))
+    assert task.splits == (*molecule_data.SPLITS, "test_scaffolds")
+    novel = {}
+    for split in task.splits:
+        row = task.load(split)
+        scores = task.score(row, row.tokens, row.length, np.ones(len(row.length)))
+        novel[split] = values(scores)["novel"]
+    assert novel == {"train": 0, "validation": 0, "test": 1, "test_scaffolds": 1}
 
 
 def test_draw(task, tmp_path):
