@@ -55,6 +55,7 @@ sample = insertion_sampler.sample
 
 # Logits this far apart make the Plackett-Luce law deterministic in float32.
 _CERTAIN_GAP = 1e4
+_STEPS_AT_ONCE = 64
 
 
 class StepTerms(NamedTuple):
@@ -207,7 +208,11 @@ def surrogate_from_orders(
             )
             return step_terms(read(step), order_logits, missing), log_q_prefix
 
-        return jax.vmap(at_step)(steps)
+        if steps.size <= _STEPS_AT_ONCE:
+            return jax.vmap(at_step)(steps)
+        # The logits of all slots at all steps grow with the cube of the length: they
+        # are computed in pieces, and once more in the backward pass.
+        return jax.lax.map(jax.checkpoint(at_step), steps, batch_size=_STEPS_AT_ONCE)
 
     keys = None if dropout_key is None else jax.random.split(dropout_key, num_samples)
     key_axis = None if keys is None else 0

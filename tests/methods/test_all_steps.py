@@ -5,6 +5,7 @@ The exact ELBO is the sum over orders of `q(perm) (log p(x, perm) - log q(perm))
 
 import itertools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -339,3 +340,35 @@ def test_the_dropout_key_differs_between_orders():
     keys = jax.random.split(jax.random.key(8), 3)
     assert info(keys[0], None).value_variance < 1e-20
     assert info(keys[1], keys[2]).value_variance > 1e-6
+
+
+@pytest.mark.parametrize("name", ["policy-closed", "eos"])
+def test_steps_in_pieces_change_nothing(monkeypatch, name):
+    """Long orders are read in pieces, here of two steps of five."""
+    case = CASES[name]
+
+    def value(params, key):
+        policy = tables.trajectory_policy_of(params[0])
+        surrogate, info = insertion_process.elbo_surrogate(
+            key,
+            policy,
+            params[1],
+            jnp.array(case.tokens),
+            case.length,
+            num_steps=None,
+            **case.options,
+        )
+        return surrogate, info.elbo
+
+    def run(key):
+        return jax.value_and_grad(value, has_aux=True)((TABLES, ORDER_LOGITS), key)
+
+    def scans():
+        traced = jax.make_jaxpr(lambda key: run(key))(jax.random.key(0))
+        return str(traced).count("scan[")
+
+    at_once, num_scans = jax.jit(run)(jax.random.key(0)), scans()
+    monkeypatch.setattr(insertion_process, "_STEPS_AT_ONCE", 2)
+    assert scans() > num_scans
+    in_pieces = jax.jit(lambda key: run(key))(jax.random.key(0))
+    chex.assert_trees_all_close(in_pieces, at_once, rtol=1e-12, atol=1e-12)
