@@ -100,12 +100,15 @@ def evaluate(
         config says.
 
     Raises:
-      InputError: the directory is not that of a run, or an option is out of range.
+      InputError: the directory is not that of a run, an option is out of range, or the
+        split has too few examples.
     """
     config = runs.load_config(workdir)
     task = build.task(config)
     chosen = _options(config, options)
     sizes = _evaluation_sizes(config)
+    if num_samples is not None and task.blank is None:
+        _first(task, split, num_samples)  # refuses what the split has not
     measure = evaluation.make_evaluation(
         task,
         build.method(config, task),

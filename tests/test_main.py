@@ -88,7 +88,7 @@ def test_calls_the_mode_with_its_flags(call, monkeypatch, tmp_path):
     assert evaluated == (
         "evaluate",
         (tmp_path / "run", "validation", {"top_p": 0.5}, 0),
-        {},
+        {"num_samples": None},
     )
     assert sampled == (
         "sample",
@@ -141,7 +141,10 @@ def test_a_wrong_input_ends_the_process_with_one_line(workdir):
         ([f"--config={MISSING}"], [f"no config file '{MISSING}'"]),
         (["--config", MISSING], [f"no config file '{MISSING}'"]),
         ([f"--config={MISSING}:tier=easy"], [f"no config file '{MISSING}' to read"]),
-        ([f"--config={MISSING}"], ["configs/ has linkers.py, mazes.py, mol"]),
+        (
+            [f"--config={MISSING}"],
+            ["configs/ has fragments.py, linkers.py, mazes.py, mol"],
+        ),
         (["--config="], ["--config is ''; it must name a Python file"]),
         (["--config=README.md"], ["'README.md'; it must name a Python file"]),
         ([f"--config={MISSING}", "--config.x=1"], [f"no config file '{MISSING}'"]),

@@ -274,3 +274,8 @@ def test_orders(workdir, capsys):
     assert out.splitlines()[-1].strip() == str(workdir / "orders.png")
     with pytest.raises(InputError, match="is 11, but the validation split has 10"):
         modes.orders(workdir, "validation", {}, 0, num_samples=11)
+
+
+def test_no_more_can_be_evaluated_than_there_are(workdir):
+    with pytest.raises(InputError, match="is 11, but the validation split has 10"):
+        modes.evaluate(workdir, "validation", {}, 0, num_samples=11)
