@@ -2,11 +2,13 @@
 
     python benchmarks/scaling.py --vary=length
     python benchmarks/scaling.py --sizes=50,100,200,400 --picture=scaling.png
+    python benchmarks/scaling.py --vary=widths --steps=4 --length=400
 
 A step is the gradient of the surrogate of the uniform order with two orders: of the
-trajectory network at every step of each order, of the canvas network at one. One of
-four sizes is varied, the others are those of the flags. Prints a table and a line of
-JSON:
+trajectory network at every step of each order, of the canvas network at --steps of
+them, cut to one width or, with --vary=widths, where that network runs alone, to
+several. One size is varied, the others are those of the flags. Prints a table and a
+line of JSON:
 
     steps/s    one over the median of the turns
     targets/s  predictions of a next token that enter the gradient, a second
@@ -37,6 +39,7 @@ _DEFAULTS = {
     "width": [64, 128, 256, 512],
     "batch": [4, 16, 64],
     "devices": [1, 2, 4, 8, 16, 32, 64, 128, 256, 512],
+    "widths": [1, 2, 4],
 }
 _VARY = flags.DEFINE_enum("vary", "length", list(_DEFAULTS), "Which size to vary.")
 _SIZES = flags.DEFINE_list("sizes", None, "Its values, in place of the usual ones.")
@@ -47,6 +50,7 @@ _WIDTH = flags.DEFINE_integer("width", 128, "Of the residual stream.")
 _LAYERS = flags.DEFINE_integer("layers", 4, "Blocks.")
 _HEADS = flags.DEFINE_integer("heads", 4, "Attention heads.")
 _VOCAB = flags.DEFINE_integer("vocab", 64, "Token ids, specials included.")
+_STEPS = flags.DEFINE_integer("steps", 1, "Of an order, for the canvas network.")
 _REMAT = flags.DEFINE_bool("remat", False, "Recompute blocks in the backward pass.")
 _TURNS = flags.DEFINE_integer("turns", 3, "How often to time.", lower_bound=1)
 _NUM_ORDERS = 2
@@ -64,19 +68,22 @@ def main(argv):
     rows = []
     for size in sizes:
         at = {"length": _LENGTH.value, "width": _WIDTH.value, "batch": _BATCH.value}
-        rows += measured(**(at | {"devices": 1} | {_VARY.value: size}), size=size)
+        at |= {"devices": 1, "widths": 1}
+        rows += measured(**(at | {_VARY.value: size}), size=size)
     if _PICTURE.value:
         draw(rows, _PICTURE.value)
     slopes = {
         f"slope of {column}, {kind}": slope(rows, kind, column)
         for column in _PANELS
         for kind in policies.KINDS
+        if any(row["network"] == kind for row in rows)
     }
     measure.show(rows, vary=_VARY.value, remat=_REMAT.value, **slopes)
 
 
-def measured(length, width, batch, devices, size):
+def measured(length, width, batch, devices, widths, size):
     """A row for each network."""
+    kinds = ["canvas"] if _VARY.value == "widths" else policies.KINDS
     config = TransformerConfig(
         num_layers=_LAYERS.value,
         num_heads=_HEADS.value,
@@ -90,9 +97,9 @@ def measured(length, width, batch, devices, size):
     examples = policies.examples(batch, length, _VOCAB.value)
     keys = jax.random.split(jax.random.key(1), batch)
     args = jax.device_put((examples, keys), rows_of)
-    steps = {"trajectory": None, "canvas": 1}
+    steps = {"trajectory": None, "canvas": _STEPS.value}
     calls, counts = {}, {}
-    for kind in policies.KINDS:
+    for kind in kinds:
         params, policy_of = policies.network(kind, config, _VOCAB.value, examples)
         params = jax.device_put(params, everywhere)
 
@@ -106,6 +113,8 @@ def measured(length, width, batch, devices, size):
                     example.length,
                     num_samples=_NUM_ORDERS,
                     num_steps=steps[kind],
+                    num_widths=widths,
+                    max_anchored=0,
                     learned=False,
                 )
                 return -surrogate
@@ -116,8 +125,9 @@ def measured(length, width, batch, devices, size):
         calls[kind] = lambda run=compiled, params=params: run(params, *args)
         counts[kind] = flop, memory
     seconds, matmul = measure.seconds_in_turns(calls, _TURNS.value)
-    # At step t there are L - t tokens to predict; the canvas network sees one t.
-    targets = {"trajectory": length * (length + 1) / 2, "canvas": length / 2}
+    # At step t there are L - t tokens to predict; the canvas network sees some t.
+    all_steps = length * (length + 1) / 2
+    targets = {"trajectory": all_steps, "canvas": _STEPS.value * length / 2}
     return [
         {
             "network": kind,

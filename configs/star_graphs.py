@@ -123,6 +123,7 @@ def _base(tier, method, order):
     config.method.termination = "policy"  # policy: a stop outcome; eos: a token
     config.method.num_samples = 2  # orders a step is evaluated on (M)
     config.method.num_steps = 1  # steps of each order (K); 0: every step
+    config.method.num_widths = 1  # to which the K canvases are cut; a divisor of K
     config.method.entropy_weight = 0.0  # extra weight of the posterior's entropy
     config.method.entropy_anneal_steps = 0  # falls to 0 over these; 0 keeps it
     config.method.share_dropout = True  # among the canvases of one example

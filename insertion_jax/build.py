@@ -139,7 +139,18 @@ def _insertion_process(config, section, of_task):
         posterior = order.make(
             _call("order_network", TransformerConfig, order_network), vocab_size
         )
-    return insertion_method.make(policy, posterior, settings)
+    if settings.num_widths > 1:
+        if kind == "trajectory":
+            raise InputError(
+                f"method.num_widths is {settings.num_widths}, but a trajectory network "
+                "reads all canvases from one pass; it must be 1."
+            )
+        if of_task.max_anchored is None:
+            raise InputError(
+                f"method.num_widths is {settings.num_widths}, but {of_task.name} does "
+                "not say how many tokens stand on a canvas at most; it must be 1."
+            )
+    return insertion_method.make(policy, posterior, settings, of_task.max_anchored)
 
 
 def _flexmdm(config, section, of_task):

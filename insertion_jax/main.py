@@ -1,4 +1,4 @@
-"""Prepares, trains, evaluates, samples: `python -m insertion_jax.main --help`."""
+"""Prepares, trains, evaluates, samples, exports: `python -m insertion_jax.main --help`."""
 
 import pathlib
 
@@ -6,7 +6,7 @@ import jax
 from absl import flags
 from ml_collections import config_flags
 
-from insertion_jax import command_line, modes
+from insertion_jax import command_line, modes, released
 from insertion_jax.types import InputError
 
 _MODE = flags.DEFINE_enum(
@@ -22,6 +22,13 @@ _CONFIG = config_flags.DEFINE_config_file(
 )
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "Directory of the run: config, checkpoints, results, samples."
+)
+_MODEL = flags.DEFINE_string(
+    "model",
+    None,
+    "A model to use without training: one that comes with the package "
+    f"({', '.join(released.names())}) or a folder that --mode=export wrote; --workdir is "
+    "then where samples and results go. For --mode=export: the folder to write.",
 )
 _SPLIT = flags.DEFINE_enum(
     "split",
@@ -79,11 +86,20 @@ def main(argv):
         )
     workdir = pathlib.Path(_WORKDIR.value).expanduser().absolute()
     if _MODE.value == "train":
+        if _MODEL.value is not None:
+            raise InputError(
+                "--model cannot be trained on; leave it out to train anew."
+            )
         config = _config("training")
         if _DISTRIBUTED.value:
             jax.distributed.initialize()
         modes.train(config, workdir)
         return
+    if _MODE.value == "export":
+        modes.export(workdir, _MODEL.value)
+        return
+    if _MODEL.value is not None:
+        released.install(_MODEL.value, workdir)
     options = {
         "temperature": _TEMPERATURE.value,
         "top_p": _TOP_P.value,

@@ -7,12 +7,12 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from insertion_jax import build, evaluation, order_analysis, runs, sampling
+from insertion_jax import build, evaluation, order_analysis, released, runs, sampling
 from insertion_jax.tasks import examples
 from insertion_jax.training import checkpoint, data, loop, placement, state
 from insertion_jax.types import InputError
 
-MODES = ("train", "evaluate", "sample", "orders", "prepare")
+MODES = ("train", "evaluate", "sample", "orders", "prepare", "export")
 
 # The least value of every field of the config's section `evaluate`.
 _LEAST = {
@@ -271,6 +271,19 @@ def orders(
     print("Written to:")
     for path in order_analysis.write(workdir, report, made_with, title):
         print(f"  {path}")
+
+
+def export(workdir: pathlib.Path, folder: str | None) -> None:
+    """Writes a run's newest parameters, config and card to a folder of their own.
+
+    Raises:
+      InputError: the directory is not that of a run, no folder is named, or there is
+        something in it.
+    """
+    if folder is None:
+        raise InputError("--model is missing: it names the folder to write.")
+    for path in released.export(workdir, pathlib.Path(folder).expanduser()):
+        print(f"{path}: {path.stat().st_size:,} bytes")
 
 
 def prepare(config: ConfigDict) -> None:

@@ -2,7 +2,8 @@
 
 config.json     the config, as trained
 meta.json       versions, devices, commit, command
-checkpoints/    parameters, optimiser, data position
+checkpoints/    parameters, optimiser, data position; a released model has
+                model.safetensors instead
 metrics.jsonl   training metrics; also as TensorBoard events
 results.json    what `evaluate` measured, by split
 orders.*        when which tokens come: correlations, sequences, a picture
@@ -21,7 +22,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from insertion_jax.training import checkpoint
+from insertion_jax.training import checkpoint, weights
 from insertion_jax.types import InputError
 
 
@@ -33,10 +34,15 @@ def claim(workdir: pathlib.Path, config: ConfigDict) -> None:
       config: of the run.
 
     Raises:
-      InputError: the directory holds a run of another config (names the fields), or
-        cannot be made or written to.
+      InputError: the directory holds a run of another config (names the fields) or a
+        released model, or cannot be made or written to.
     """
     path = workdir / "config.json"
+    if (workdir / weights.FILE).exists():
+        raise InputError(
+            f"{workdir} holds a released model, which cannot be trained on; choose "
+            "another --workdir."
+        )
     if path.exists():
         _check_same(workdir, _flat(read_json(path)), _flat(_as_json(config)))
     elif workdir.is_file():

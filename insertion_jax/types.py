@@ -266,6 +266,7 @@ class Task(NamedTuple):
         token lies in the problem (a distance, say), NaN where this means nothing; by
         name, to be held against when it came.
       splits: "train", "validation", "test", and what there is beyond these.
+      max_anchored: of any example to train on; None where the data decide.
     """
 
     name: str
@@ -284,3 +285,4 @@ class Task(NamedTuple):
     write: Callable[..., list[Any]] | None = None
     places: Callable[..., dict[str, np.ndarray]] | None = None
     splits: tuple[str, ...] = ("train", "validation", "test")
+    max_anchored: int | None = None

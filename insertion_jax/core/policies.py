@@ -62,8 +62,11 @@ def reader(
       key: for dropout.
 
     Returns:
-      `read(step) -> StepLogProbs` of the canvas that holds the anchored tokens and
-      `perm[:step]`, for steps up to the number of missing positions.
+      `read(step, width=L) -> StepLogProbs` of the canvas that holds the anchored
+      tokens and `perm[:step]`, for steps up to the number of missing positions. A
+      canvas policy is shown the first `width` places, which cost what a sequence of
+      that length does; what is read off a canvas that holds more is NaN. A
+      `TrajectoryPolicy` ignores the width.
     """
     required = jnp.zeros(tokens.shape[0], bool) if anchored is None else anchored
     if isinstance(policy, TrajectoryPolicy):
@@ -74,14 +77,23 @@ def reader(
     else:
         logits_of = lambda step, canvas: policy(canvas, jax.random.fold_in(key, step))
 
-    def read(step):
+    def read(step, width=None):
         included = required | trajectories.prefix_mask(perm, step)
         canvas = trajectories.canvas_of(tokens, included, anchored=anchored)
+        gaps = closed
+        is_cut = width is not None and not isinstance(policy, TrajectoryPolicy)
+        if is_cut:
+            canvas = trajectories.cut(canvas, width)
+            gaps = None if closed is None else closed[: width + 1]
         log_probs = actions.action_log_probs(
-            logits_of(step, canvas), canvas, closed, eos_id
+            logits_of(step, canvas), canvas, gaps, eos_id
         )
         slot, token = actions.insertion_log_probs(log_probs, tokens, included)
-        return StepLogProbs(slot, token, log_probs.stop)
+        read_off = StepLogProbs(slot, token, log_probs.stop)
+        if is_cut:
+            fits = canvas.length <= width
+            read_off = jax.tree.map(lambda x: jnp.where(fits, x, jnp.nan), read_off)
+        return read_off
 
     return read
 

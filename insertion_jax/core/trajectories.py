@@ -118,6 +118,12 @@ def canvas_of(
     return Canvas(compact, jnp.sum(included, dtype=jnp.int32), flags)
 
 
+def cut(canvas: Canvas, width: int) -> Canvas:
+    """The first `width` of L places, for canvases known to hold no more; else wrong."""
+    flags = None if canvas.anchored is None else canvas.anchored[:width]
+    return Canvas(canvas.tokens[:width], canvas.length, flags)
+
+
 def insert(canvas: Canvas, slot: chex.Numeric, token: chex.Numeric) -> Canvas:
     """Inserts one token; a full canvas is returned unchanged.
 

@@ -28,6 +28,8 @@ class InsertionConfig:
         order.
       num_steps: K, steps of each order; K x M canvases an example and update. 0 for
         every step, which a trajectory network gets from one pass an order.
+      num_widths: G, a divisor of K: canvases of early steps are cut to G widths, not
+        padded to L. For canvas networks, and long targets; 1 for none.
       entropy_weight: extra weight of the posterior's entropy at the first update.
       entropy_anneal_steps: updates over which that weight falls linearly to 0; 0
         keeps it.
@@ -41,6 +43,7 @@ class InsertionConfig:
     min_insertions: int = 0
     num_samples: int = 2
     num_steps: int = 1
+    num_widths: int = 1
     entropy_weight: float = 0.0
     entropy_anneal_steps: int = 0
     share_dropout: bool = True
@@ -57,12 +60,18 @@ class InsertionConfig:
             ("min_insertions", 0),
             ("num_samples", 1),
             ("num_steps", 0),
+            ("num_widths", 1),
             ("bound_samples", 1),
         ):
             if getattr(self, name) < least:
                 raise InputError(
                     f"{name} is {getattr(self, name)}, but must be at least {least}."
                 )
+        if self.num_widths > 1 and (self.num_steps or 1) % self.num_widths:
+            raise InputError(
+                f"num_widths is {self.num_widths}, but must divide num_steps, which is "
+                f"{self.num_steps}."
+            )
         if self.order != "learned" and self.entropy_weight:
             raise InputError(
                 f"entropy_weight is {self.entropy_weight}, but the {self.order} order "
@@ -75,7 +84,12 @@ class InsertionConfig:
             )
 
 
-def make(policy: Network, order: Network | None, config: InsertionConfig) -> Method:
+def make(
+    policy: Network,
+    order: Network | None,
+    config: InsertionConfig,
+    max_anchored: int | None = None,
+) -> Method:
     """Joins the networks to the objective.
 
     Args:
@@ -84,6 +98,7 @@ def make(policy: Network, order: Network | None, config: InsertionConfig) -> Met
       order: `apply(params, example, dropout_key)` gives the posterior's logits;
         None unless the order is learned.
       config: of the objective.
+      max_anchored: of any example to train on; needed where `num_widths` is not 1.
 
     Returns:
       `Method`; its parameter groups are "policy" and, for a learned order, "order".
@@ -137,6 +152,8 @@ def make(policy: Network, order: Network | None, config: InsertionConfig) -> Met
             example.length,
             num_samples=config.num_samples,
             num_steps=config.num_steps or None,
+            num_widths=config.num_widths,
+            max_anchored=max_anchored,
             anchored=example.anchored,
             closed=example.closed,
             eos_id=eos_id,

@@ -33,6 +33,7 @@ kinds are laws with constant logits (`fixed_order_logits`): zeros give the unifo
 order (AO-IP).
 """
 
+import functools
 from typing import NamedTuple
 
 import chex
@@ -47,6 +48,7 @@ from insertion_jax.core import (
     trajectories,
 )
 from insertion_jax.methods import insertion_likelihood, insertion_sampler
+from insertion_jax.types import TrajectoryPolicy
 
 trajectory_log_prob = insertion_likelihood.trajectory_log_prob
 log_weights = insertion_likelihood.log_weights
@@ -155,6 +157,7 @@ def surrogate_from_orders(
     learned: bool = True,
     entropy_weight: chex.Numeric = 0.0,
     dropout_key: chex.PRNGKey | None = None,
+    widths: tuple[int, ...] | None = None,
 ) -> tuple[chex.Array, SurrogateInfo]:
     """The surrogate of `elbo_surrogate` at given orders and steps.
 
@@ -176,6 +179,8 @@ def surrogate_from_orders(
         objective (not to `info.elbo`).
       dropout_key: gives each order's pass a key of its own (each of the K x M
         passes of a canvas policy).
+      widths: of canvases, see `canvas_widths`: the k-th K / G steps have canvases of
+        at most `widths[k]` tokens; None for L.
 
     Returns:
       `(surrogate, info)`, see `elbo_surrogate`.
@@ -201,13 +206,21 @@ def surrogate_from_orders(
             key=key,
         )
 
-        def at_step(step):
+        def at_step(step, width=None):
             missing = to_insert & ~trajectories.prefix_mask(perm, step)
             log_q_prefix = permutations.plackett_luce_log_prob(
                 order_logits, perm, to_insert, step
             )
-            return step_terms(read(step), order_logits, missing), log_q_prefix
+            return step_terms(read(step, width), order_logits, missing), log_q_prefix
 
+        if widths is not None:
+            parts = [
+                jax.vmap(functools.partial(at_step, width=width))(part)
+                for width, part in zip(
+                    widths, jnp.split(steps, len(widths)), strict=True
+                )
+            ]
+            return jax.tree.map(lambda *parts: jnp.concatenate(parts), *parts)
         if steps.size <= _STEPS_AT_ONCE:
             return jax.vmap(at_step)(steps)
         # The logits of all slots at all steps grow with the cube of the length: they
@@ -253,6 +266,8 @@ def elbo_surrogate(
     learned: bool = True,
     entropy_weight: chex.Numeric = 0.0,
     dropout_key: chex.PRNGKey | None = None,
+    num_widths: int = 1,
+    max_anchored: int | None = None,
 ) -> tuple[chex.Array, SurrogateInfo]:
     """Estimates the ELBO and its gradient from a few orders and some of their steps.
 
@@ -265,8 +280,8 @@ def elbo_surrogate(
       length: int[].
       num_samples: M, orders drawn; the paper's 2 and at least 2 if `learned`.
       num_steps: K, steps at which the orders are evaluated, K x M canvases in all.
-        One draw places them evenly, so each is uniform on {0..m}. None for every
-        step, which a `TrajectoryPolicy` gets from one pass.
+        One draw places them evenly, the k-th in the k-th part of {0..m}. None for
+        every step, which a `TrajectoryPolicy` gets from one pass.
       anchored: bool[L], positions on the canvas from the start.
       closed: bool[L + 1], closed gaps.
       eos_id: the EOS token, for EOS termination; None for policy termination.
@@ -276,6 +291,11 @@ def elbo_surrogate(
         objective (not to `info.elbo`).
       dropout_key: gives each pass a key of its own; without it the passes of one
         example share what randomness the policy holds.
+      num_widths: G, a divisor of K: early steps have short canvases, so the k-th K / G
+        of them are shown to a canvas policy `canvas_widths(L, G, max_anchored)[k]`
+        wide. The same estimate for less work; G copies of the policy to compile.
+      max_anchored: no example has more anchored positions, or its estimate is NaN;
+        None without anchors.
 
     Returns:
       `(surrogate, info)`. `info.elbo` is an unbiased estimate of the ELBO in nats;
@@ -284,7 +304,9 @@ def elbo_surrogate(
       ELBO + entropy_weight * entropy. The value of `surrogate` means nothing.
 
     Raises:
-      ValueError: if the order is learned from fewer than two samples.
+      ValueError: if the order is learned from fewer than two samples; if G does not
+        divide K, or is not 1 where all steps are taken or the policy knows the order;
+        if there are anchors and nobody said how many at most.
 
     Source: Zhang et al., arXiv 2606.02133, Equation 8 and the leave-one-out
       gradient that follows from it.
@@ -293,6 +315,20 @@ def elbo_surrogate(
         raise ValueError(
             f"A learned order needs num_samples of at least 2, got {num_samples}."
         )
+    widths = None
+    if num_widths > 1:
+        if isinstance(policy, TrajectoryPolicy) or not num_steps:
+            raise ValueError(
+                "Canvases are cut to widths for a canvas policy at some steps; num_widths "
+                f"is {num_widths}, but must be 1 for a trajectory policy and for all steps."
+            )
+        if num_steps % num_widths:
+            raise ValueError(
+                f"num_widths must divide num_steps, got {num_widths} and {num_steps}."
+            )
+        if anchored is not None and max_anchored is None:
+            raise ValueError("num_widths needs max_anchored where there are anchors.")
+        widths = canvas_widths(tokens.shape[0], num_widths, max_anchored or 0)
     to_insert = trajectories.missing_positions(tokens.shape[0], length, anchored)
     key_orders, key_step = jax.random.split(key)
     constant = jax.lax.stop_gradient(order_logits)
@@ -314,12 +350,36 @@ def elbo_surrogate(
         learned=learned,
         entropy_weight=entropy_weight,
         dropout_key=dropout_key,
+        widths=widths,
+    )
+
+
+def canvas_widths(size: int, num_widths: int, max_anchored: int = 0) -> tuple[int, ...]:
+    """The most tokens on the canvases of evenly spread steps, by part.
+
+    Args:
+      size: L.
+      num_widths: G.
+      max_anchored: A, of any example.
+
+    Returns:
+      G widths, rising to L: with a <= A anchored and m <= L - a missing positions,
+      the k-th of G parts of the steps 0..m ends before ceil((k + 1) (m + 1) / G).
+    """
+    max_anchored = min(max_anchored, size)
+    return tuple(
+        max_anchored + -(-(part + 1) * (size - max_anchored + 1) // num_widths) - 1
+        for part in range(num_widths)
     )
 
 
 def _spread_steps(key, count, num_steps):
-    """int32[K], each uniform on {0..count - 1}, evenly spread (systematic draw)."""
-    offset = jax.random.uniform(key) + jnp.arange(num_steps) / num_steps
-    steps = jnp.floor((offset % 1.0) * count).astype(jnp.int32)
-    # Rounding can push the product up to `count`.
-    return jnp.minimum(steps, count - 1)
+    """int32[K], evenly spread over {0..count - 1} by one draw (systematic sampling).
+
+    The k-th lies in the k-th of K parts; one of the K at random is uniform.
+    """
+    part = jnp.arange(num_steps)
+    share = (jax.random.uniform(key) + part) / num_steps
+    steps = jnp.floor(share * count).astype(jnp.int32)
+    # Rounding can push a product up to the next part.
+    return jnp.minimum(steps, -(-(part + 1) * count // num_steps) - 1)

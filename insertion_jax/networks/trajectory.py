@@ -101,7 +101,7 @@ class TrajectoryNetwork(nn.Module):
         self.neighbours = dense(c.width)
         block = relative.RelativeBlock
         if c.remat:
-            block = nn.remat(block, static_argnums=(6,), prevent_cse=False)
+            block = nn.remat(block, static_argnums=(6,))
         self.blocks = [block(c) for _ in range(c.num_layers)]
         self.norm = nn.LayerNorm(use_bias=False, dtype=c.dtype)
         self.between = dense(c.width)

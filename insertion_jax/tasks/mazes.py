@@ -354,6 +354,7 @@ def make(
             "failures.png": functools.partial(draw_failures, maze=graph),
             "path.gif": functools.partial(animate, maze=graph),
         },
+        max_anchored=maze_tier.max_subgoals if conditioning == "anchored" else 0,
     )
 
 

@@ -304,6 +304,7 @@ def make(
         compare=compare,
         write=functools.partial(molecule_samples.write, train=train, **options),
         splits=molecule_data.splits_of(source),
+        max_anchored=0,
     )
 
 

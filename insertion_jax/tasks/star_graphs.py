@@ -337,4 +337,5 @@ def make(
         format=format_path,
         draw=draw,
         places=star_graph_places.places,
+        max_anchored=0,
     )

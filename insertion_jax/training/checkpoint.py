@@ -16,6 +16,7 @@ import jax
 import orbax.checkpoint as ocp
 from absl import logging as absl_logging
 
+from insertion_jax.training import weights
 from insertion_jax.training.state import TrainState
 from insertion_jax.types import InputError
 
@@ -127,6 +128,8 @@ def restore_latest(
 def read_params(workdir: str | pathlib.Path) -> tuple[Any, dict[str, Any]]:
     """Reads the newest parameters of a run onto one device, for use after training.
 
+    The run of a released model has no checkpoints but `model.safetensors`.
+
     Args:
       workdir: of the run.
 
@@ -141,6 +144,9 @@ def read_params(workdir: str | pathlib.Path) -> tuple[Any, dict[str, Any]]:
     device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     directory = pathlib.Path(workdir).absolute() / "checkpoints"
     if not directory.is_dir():
+        if (directory.parent / weights.FILE).exists():
+            params, step = weights.read(directory.parent)
+            return params, {"step": step}
         raise InputError(f"There are no checkpoints in {directory}.")
     with open_manager(workdir, read_only=True) as manager:
 
