@@ -156,6 +156,8 @@ def _base(tier, method, order):
     config.order_network.neighbours = False
     config.order_network.embedding_scale = 0.02  # of embeddings at the start
     config.order_network.prompt_positions = False
+    # Start from a soft left-to-right order, not from the uniform one: 1.0 and more.
+    config.order_network.initial_slope = 0.0
 
     config.optim = ConfigDict()
     config.optim.learning_rate = 1e-4
@@ -239,6 +241,7 @@ def _flexible(config):
     config.network.rates.function = "softplus"  # softplus, sigmoid, exp, discretised
     config.network.rates.low = 0.0
     config.network.rates.high = 100.0
+    del config.order_network.initial_slope
     config.order_network.shares_trunk = False  # with the denoiser
     config.order_network.rates = ConfigDict()
     config.order_network.rates.function = "softplus"

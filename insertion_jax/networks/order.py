@@ -1,7 +1,8 @@
 """The posterior network: reads the complete sequence, scores its positions.
 
 Its logits are those of a Plackett-Luce law over insertion orders: a token with a
-larger logit tends to be inserted earlier. They start at zero, the uniform order.
+larger logit tends to be inserted earlier. They start at zero, the uniform order, or at a
+line that falls from left to right, a soft left-to-right order.
 """
 
 import flax.linen as nn
@@ -22,6 +23,7 @@ class OrderNetwork(nn.Module):
 
     config: TransformerConfig
     vocab_size: int
+    initial_slope: float
 
     @nn.compact
     def __call__(self, example, deterministic):
@@ -45,21 +47,31 @@ class OrderNetwork(nn.Module):
         head = nn.Dense(
             1, use_bias=False, kernel_init=nn.initializers.zeros, name="logit"
         )
-        return head(h[start:].astype(jnp.float32))[:, 0]
+        logits = head(h[start:].astype(jnp.float32))[:, 0]
+        if self.initial_slope:
+            slope = nn.initializers.constant(self.initial_slope)
+            logits -= self.param("slope", slope, ()) * row
+        return logits
 
 
-def make(config: TransformerConfig, vocab_size: int) -> Network:
+def make(
+    config: TransformerConfig, vocab_size: int, *, initial_slope: float = 0.0
+) -> Network:
     """The posterior as pure functions.
 
     Args:
       config: of the trunk.
       vocab_size: V, specials included.
+      initial_slope: s, by which logits fall from one position to the next at the
+        start of training: far from the end the leftmost missing token then comes next
+        with probability 1 - exp(-s). It is trained; 0 for the uniform order and no
+        slope.
 
     Returns:
       `Network` whose `apply(params, example, dropout_key=None)` gives float32[L],
       logits of the order; those beyond the sequence's length mean nothing.
     """
-    module = OrderNetwork(config, vocab_size)
+    module = OrderNetwork(config, vocab_size, initial_slope)
 
     def init(key, example):
         return module.init(key, example, True)["params"]

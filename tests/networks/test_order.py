@@ -39,6 +39,16 @@ def test_starts_at_the_uniform_order():
     assert np.abs(grads["logit"]["kernel"]).max() > 1e-3
 
 
+def test_may_start_at_a_soft_left_to_right_order():
+    network = order.make(tiny.config(num_layers=1), tiny.VOCAB, initial_slope=1.5)
+    example = tiny.example()
+    run = tables.jit(lambda key: network.apply(network.init(key, example), example))
+    logits = run(jax.random.key(0))
+    np.testing.assert_allclose(logits, -1.5 * np.arange(6), atol=1e-6)
+    first = np.exp(logits[0]) / np.exp(logits).sum()
+    np.testing.assert_allclose(first, 1 - np.exp(-1.5), atol=1e-3)
+
+
 @pytest.mark.parametrize("garbage", [0, 6, 1_000_000, -7])
 def test_padding_does_not_matter(network, garbage):
     apply, params = network
