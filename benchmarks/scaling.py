@@ -54,6 +54,7 @@ _STEPS = flags.DEFINE_integer("steps", 1, "Of an order, for the canvas network."
 _REMAT = flags.DEFINE_bool("remat", False, "Recompute blocks in the backward pass.")
 _TURNS = flags.DEFINE_integer("turns", 3, "How often to time.", lower_bound=1)
 _NUM_ORDERS = 2
+_COLORS = {"trajectory": "#440154", "canvas": "#e07b39"}
 _PANELS = {
     "seconds": "seconds a step",
     "megabytes": "peak of temporary memory (MB)",
@@ -63,6 +64,8 @@ _PANELS = {
 def main(argv):
     del argv
     sizes = [int(size) for size in _SIZES.value or _DEFAULTS[_VARY.value]]
+    if _VARY.value == "widths" and any(_STEPS.value % size for size in sizes):
+        raise app.UsageError(f"--steps must be a multiple of each width, {sizes}.")
     if _VARY.value == "devices":
         sizes = [size for size in sizes if size <= jax.device_count()]
     rows = []
@@ -75,15 +78,13 @@ def main(argv):
     slopes = {
         f"slope of {column}, {kind}": slope(rows, kind, column)
         for column in _PANELS
-        for kind in policies.KINDS
-        if any(row["network"] == kind for row in rows)
+        for kind in _kinds()
     }
     measure.show(rows, vary=_VARY.value, remat=_REMAT.value, **slopes)
 
 
 def measured(length, width, batch, devices, widths, size):
     """A row for each network."""
-    kinds = ["canvas"] if _VARY.value == "widths" else policies.KINDS
     config = TransformerConfig(
         num_layers=_LAYERS.value,
         num_heads=_HEADS.value,
@@ -99,7 +100,7 @@ def measured(length, width, batch, devices, widths, size):
     args = jax.device_put((examples, keys), rows_of)
     steps = {"trajectory": None, "canvas": _STEPS.value}
     calls, counts = {}, {}
-    for kind in kinds:
+    for kind in _kinds():
         params, policy_of = policies.network(kind, config, _VOCAB.value, examples)
         params = jax.device_put(params, everywhere)
 
@@ -143,6 +144,11 @@ def measured(length, width, batch, devices, widths, size):
     ]
 
 
+def _kinds():
+    """The networks to measure: one pass over a trajectory has nothing to cut."""
+    return ["canvas"] if _VARY.value == "widths" else list(policies.KINDS)
+
+
 def slope(rows, kind, column):
     """Of log(column) against log(size), least squares."""
     size, values = curve(rows, kind, column)
@@ -163,7 +169,8 @@ def draw(rows, path):
     """Each panel's quantity against the size, with its slope beside it."""
     figure, axes = plt.subplots(1, len(_PANELS), figsize=(9, 3.4), layout="constrained")
     for axis, (column, title) in zip(axes, _PANELS.items(), strict=True):
-        for kind, color in zip(policies.KINDS, ("#440154", "#e07b39"), strict=True):
+        for kind in _kinds():
+            color = _COLORS[kind]
             size, values = curve(rows, kind, column)
             label = f"{kind} network, slope {slope(rows, kind, column):.2f}"
             axis.loglog(size, values, "o-", color=color, label=label, linewidth=1.4)

@@ -72,6 +72,10 @@ def main(argv):
     if len(argv) > 1:
         raise InputError(f"Unexpected argument {argv[1]!r}; flags start with --.")
     if _MODE.value == "prepare":
+        if _MODEL.value is not None:
+            raise InputError(
+                "--model is not for --mode=prepare, which needs a --config."
+            )
         modes.prepare(_config("preparing data"))
         return
     if not _WORKDIR.value:

@@ -13,6 +13,7 @@ samples/        what `sample` drew; samples-2/ and so on, drawn with other optio
 import datetime
 import itertools
 import json
+import os
 import pathlib
 import platform
 import subprocess
@@ -61,7 +62,7 @@ def claim(workdir: pathlib.Path, config: ConfigDict) -> None:
 
 
 def load_config(workdir: pathlib.Path) -> ConfigDict:
-    """Reads the config of a run.
+    """Reads the config of a run; `task.data_dir` is of this machine.
 
     Raises:
       InputError: the directory is not that of a run.
@@ -72,7 +73,12 @@ def load_config(workdir: pathlib.Path) -> ConfigDict:
             f"{workdir} holds no config.json; --workdir must name the directory of a "
             "run made with --mode=train."
         )
-    return ConfigDict(read_json(path))
+    config = ConfigDict(read_json(path))
+    data_dir = config.get("task", {}).get("data_dir")
+    if data_dir and not pathlib.Path(data_dir).is_dir():
+        # Trained on another machine.
+        config.task.data_dir = os.environ.get("INSERTION_JAX_DATA", "data")
+    return config
 
 
 def samples_folder(workdir: pathlib.Path, made_with: dict[str, Any]) -> pathlib.Path:

@@ -206,7 +206,7 @@ def write(
                 line |= {
                     name: float(score.total[row] / score.count[row])
                     for name, score in scores.items()
-                    if score.count[row]
+                    if score.is_own and score.count[row]
                 }
             line |= {name: float(values[row]) for name, values in columns.items()}
             lines.write(json.dumps(line) + "\n")

@@ -196,11 +196,14 @@ class Score(NamedTuple):
       count: float64[N]; ones for a plain mean.
       is_rate: whether each total is a yes (1) or a no (0), of count 1, or of count 0
         where the question does not arise.
+      is_own: whether an entry is of its own sample; if not, it may be of several
+        together, and stand at the first.
     """
 
     total: np.ndarray
     count: np.ndarray
     is_rate: bool = False
+    is_own: bool = True
 
 
 class Distance(NamedTuple):

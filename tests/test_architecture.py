@@ -37,7 +37,8 @@ MAY_IMPORT = {
     "evaluation": {"estimates", "sampling", "core", "types"},
     "order_analysis": {"evaluation", "sampling", "types"},
     "runs": {"training", "types"},
-    "released": {"runs", "training", "types"},
+    "model_card": {"runs"},
+    "released": {"model_card", "runs", "training", "types"},
     "modes": {
         "build",
         "evaluation",

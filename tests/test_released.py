@@ -50,6 +50,7 @@ def run(tmp_path_factory):
             },
         }
     }
+    results["validation, greedy"] = results["test, greedy"] | {"step": 1}
     runs.write_json(path / "results.json", results)
     return path
 
@@ -80,6 +81,62 @@ def test_the_card_says_what_it_is(run, folder):
     assert str(run) not in card
     params, _ = checkpoint.read_params(run)
     assert f"{sum(x.size for x in jax.tree.leaves(params)):,} (" in card
+    # What was measured of an older checkpoint is not of these parameters.
+    assert "## validation" not in card
+    assert list(runs.read_json(folder / "results.json")) == ["test, greedy"]
+
+
+@pytest.mark.parametrize("log", ["", '{"step": 1, "seco'])
+def test_a_log_without_a_whole_line_is_no_hindrance(run, tmp_path, log):
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    (copy / "metrics.jsonl").write_text(log)
+    modes.export(copy, str(tmp_path / "model"))
+    card = (tmp_path / "model" / "README.md").read_text()
+    assert "| budget | 2 updates" in card
+    assert "hours" not in card
+
+
+def test_no_path_of_the_machine_is_released(run, tmp_path):
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    config = runs.read_json(copy / "config.json")
+    config["task"] |= {
+        "data_dir": "/home/me/data",
+        "source": "/home/me/secret/mine.smi",
+        "test_file": "/home/me/secret/asked.csv",
+    }
+    runs.write_json(copy / "config.json", config)
+    meta = runs.read_json(copy / "meta.json")
+    meta["command"] = [
+        "main.py",
+        "--mode=train",
+        "--workdir",
+        "/home/me/run",
+        "--config=configs/molecules.py:dataset=/home/me/secret/mine.smi,order=uniform",
+        "--config.task.data_dir=/home/me/data",
+    ]
+    runs.write_json(copy / "meta.json", meta)
+    (copy / "results.json").unlink()
+    modes.export(copy, str(tmp_path / "model"))
+    card = (tmp_path / "model" / "README.md").read_text()
+    assert "/home" not in card + (tmp_path / "model" / "config.json").read_text()
+    assert (
+        "`main.py --mode=train --config=configs/molecules.py:dataset=mine.smi,"
+        "order=uniform --config.task.data_dir=data`" in card
+    )
+    assert "have not been evaluated" in card
+
+
+def test_data_of_a_run_made_elsewhere_are_looked_for_here(run, tmp_path, monkeypatch):
+    config = runs.read_json(run / "config.json")
+    config["task"]["data_dir"] = "/home/me/data"
+    runs.write_json(tmp_path / "config.json", config)
+    monkeypatch.setenv("INSERTION_JAX_DATA", "/big")
+    assert runs.load_config(tmp_path).task.data_dir == "/big"
+    config["task"]["data_dir"] = str(tmp_path)  # it is there
+    runs.write_json(tmp_path / "config.json", config)
+    assert runs.load_config(tmp_path).task.data_dir == str(tmp_path)
 
 
 def test_an_installed_model_samples_as_its_run_does(run, folder, tmp_path):
@@ -96,10 +153,40 @@ def test_an_installed_model_samples_as_its_run_does(run, folder, tmp_path):
 
 def test_a_model_is_not_put_on_top_of_another_run(run, folder):
     before = (run / "config.json").read_bytes()
-    with pytest.raises(InputError, match="holds another run than the model"):
+    with pytest.raises(InputError, match="holds something else than the model"):
         released.install(str(folder), run)
     assert (run / "config.json").read_bytes() == before
     assert not (run / weights.FILE).exists()
+
+
+def test_files_of_the_user_are_not_overwritten(folder, tmp_path):
+    (tmp_path / "README.md").write_text("mine")
+    with pytest.raises(InputError, match="holds something else than the model"):
+        released.install(str(folder), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["README.md"]
+    assert (tmp_path / "README.md").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["config.json", weights.FILE])
+def test_a_broken_model_leaves_nothing(folder, tmp_path, name):
+    broken = tmp_path / "model"
+    shutil.copytree(folder, broken)
+    (broken / name).write_text("{")
+    with pytest.raises(InputError, match=rf"{name} (is not|cannot)"):
+        released.install(str(broken), tmp_path / "new")
+    (broken / "config.json").unlink()
+    with pytest.raises(InputError, match=r"holds no config\.json"):
+        released.install(str(broken), tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_directory_that_cannot_be_made_is_one_sentence(run, folder, tmp_path):
+    (tmp_path / "file").write_text("")
+    below = tmp_path / "file" / "new"
+    with pytest.raises(InputError, match="cannot be made or written to"):
+        released.install(str(folder), below)
+    with pytest.raises(InputError, match="cannot be made or written to"):
+        modes.export(run, str(below))
 
 
 def test_a_model_cannot_be_trained_on(folder, tmp_path):
@@ -130,8 +217,10 @@ def test_export_overwrites_nothing(run, folder, tmp_path):
 @pytest.mark.parametrize("name", released.names())
 def test_shipped_models_fit_their_configs(name, tmp_path):
     released.install(name, tmp_path / "new")
+    assert (
+        runs.read_json(tmp_path / "new" / "config.json")["task"]["data_dir"] == "data"
+    )
     config = runs.load_config(tmp_path / "new")
-    assert config.task.data_dir == "data"
     task = build.task(config)
     method = build.method(config, task)
     example = jax.tree.map(lambda x: x[0], task.blank(1))

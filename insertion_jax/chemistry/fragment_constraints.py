@@ -60,7 +60,7 @@ def problem(text: str, molecule: str | None = None, task: str | None = None) -> 
     Raises:
       InputError: a text cannot be read, or is not what the task needs.
     """
-    flat = _flat(text)
+    flat = without_marks(text)
     source = None if molecule is None else molecules.flat(molecule)
     if molecule is not None and source is None:
         raise InputError(f"{molecule!r} is not a molecule that rdkit can read.")
@@ -105,8 +105,12 @@ def check_open_ends(text: str) -> None:
             )
 
 
-def _flat(text):
-    """Canonical SMILES, without stereo marks and names of open ends, parts as they came."""
+def without_marks(text: str) -> str:
+    """Canonical SMILES without stereo marks and names of open ends, parts as they came.
+
+    Raises:
+      InputError: rdkit cannot read a part.
+    """
     parts = []
     for part in text.split("."):
         mol = molecules.parse(part)
@@ -133,7 +137,7 @@ def beginning(fragments: str) -> list[str]:
       InputError: a fragment cannot be read, or its open ends not be written as labels.
     """
     pieces = []
-    for number, part in enumerate(_flat(fragments).split(".")):
+    for number, part in enumerate(without_marks(fragments).split(".")):
         for piece in safe_pieces.split(tokenize(safe.encode(part))):
             # No label of one fragment is that of another.
             own = f"<{number}_"
@@ -168,13 +172,21 @@ def with_open_ends(fragment: str, rng: np.random.Generator) -> str:
 def contains(molecule: str, fragments: str) -> bool:
     """Whether a molecule has all fragments as parts that do not overlap.
 
+    Several molecules side by side are no answer: fragments that are to be joined might
+    lie in two of them.
+
     Args:
       molecule: SMILES that rdkit can read.
-      fragments: as of `Problem`. Open ends do not count, nor do stereo marks.
+      fragments: as of `Problem`. Open ends do not count, nor do stereo marks. Nothing is
+        in any molecule, or molecules.
     """
     if not fragments:
         return True
-    return molecules.parse(molecule).HasSubstructMatch(_query(fragments))
+    mol = molecules.parse(molecule)
+    # A dot alone would not tell: the pieces of SAFE are bonded across dots.
+    if len(Chem.GetMolFrags(mol)) > 1:
+        return False
+    return mol.HasSubstructMatch(_query(fragments))
 
 
 @functools.lru_cache(maxsize=4096)

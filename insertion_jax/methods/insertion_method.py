@@ -67,7 +67,12 @@ class InsertionConfig:
                 raise InputError(
                     f"{name} is {getattr(self, name)}, but must be at least {least}."
                 )
-        if self.num_widths > 1 and (self.num_steps or 1) % self.num_widths:
+        if self.num_widths > 1 and not self.num_steps:
+            raise InputError(
+                f"num_widths is {self.num_widths}, but all steps are taken (num_steps is "
+                "0); it must be 1."
+            )
+        if self.num_widths > 1 and self.num_steps % self.num_widths:
             raise InputError(
                 f"num_widths is {self.num_widths}, but must divide num_steps, which is "
                 f"{self.num_steps}."

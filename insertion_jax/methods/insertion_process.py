@@ -213,19 +213,18 @@ def surrogate_from_orders(
             )
             return step_terms(read(step, width), order_logits, missing), log_q_prefix
 
-        if widths is not None:
-            parts = [
-                jax.vmap(functools.partial(at_step, width=width))(part)
-                for width, part in zip(
-                    widths, jnp.split(steps, len(widths)), strict=True
-                )
-            ]
-            return jax.tree.map(lambda *parts: jnp.concatenate(parts), *parts)
-        if steps.size <= _STEPS_AT_ONCE:
-            return jax.vmap(at_step)(steps)
-        # The logits of all slots at all steps grow with the cube of the length: they
-        # are computed in pieces, and once more in the backward pass.
-        return jax.lax.map(jax.checkpoint(at_step), steps, batch_size=_STEPS_AT_ONCE)
+        def at_steps(steps, width=None):
+            one = functools.partial(at_step, width=width)
+            if steps.size <= _STEPS_AT_ONCE:
+                return jax.vmap(one)(steps)
+            # The logits of all slots at all steps grow with the cube of the length:
+            # they are computed in pieces, and once more in the backward pass.
+            return jax.lax.map(jax.checkpoint(one), steps, batch_size=_STEPS_AT_ONCE)
+
+        if widths is None:
+            return at_steps(steps)
+        parts = map(at_steps, jnp.split(steps, len(widths)), widths)
+        return jax.tree.map(lambda *parts: jnp.concatenate(parts), *parts)
 
     keys = None if dropout_key is None else jax.random.split(dropout_key, num_samples)
     key_axis = None if keys is None else 0

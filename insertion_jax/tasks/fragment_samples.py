@@ -45,6 +45,8 @@ def problems_of(
 
 def _problem(given, rest):
     fragments = (safe.fragments_of(given.removesuffix(".")) or "") if given else ""
+    if fragments:
+        fragments = fragment_constraints.without_marks(fragments)
     molecule = molecules.flat(safe.decode(given + rest)) if rest else None
     return Problem(fragment_constraints.task_of(fragments), fragments, molecule)
 
@@ -108,7 +110,7 @@ def _at(score, starts, num_rows, chosen):
     """A score of problems as one of rows."""
     total, count = np.zeros((2, num_rows))
     total[starts], count[starts] = score.total * chosen, score.count * chosen
-    return Score(total, count, score.is_rate)
+    return Score(total, count, score.is_rate, is_own=len(starts) == num_rows)
 
 
 def _rate(values):

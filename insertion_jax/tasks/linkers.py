@@ -128,7 +128,8 @@ def score(
     for name, of_pair in linker_scores.pair_scores(pairs, counts, ranks=ranks).items():
         total, count = np.zeros((2, len(rows)))
         total[starts], count[starts] = of_pair.total, of_pair.count
-        result[name] = Score(total, count, of_pair.is_rate)
+        is_own = len(starts) == len(rows)
+        result[name] = Score(total, count, of_pair.is_rate, is_own=is_own)
     return result | {"termination": _rate(stopped)}
 
 

@@ -76,6 +76,10 @@ def test_drawn_open_ends():
         ("c1ccc(-c2ccccc2)cc1", "*c1ccccc1.*c1ccccc1", True),
         ("C1CCCCC1", "*c1ccccc1", False),
         ("C[C@H](N)O", "*C(C)N", True),
+        # Side by side they are not joined.
+        ("Nc1ccccc1.OC1CC1", "*C1CC1.*c1ccccc1", False),
+        ("CCOc1ccccc1.O", "*c1ccccc1", False),
+        ("C.C", "", True),
     ],
 )
 def test_contains(molecule, fragments, expected):

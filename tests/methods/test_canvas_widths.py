@@ -141,6 +141,8 @@ def test_what_does_not_go_with_widths_is_refused():
         estimate(policy=policy, num_steps=2, num_widths=2, anchored=case.anchored)
     with pytest.raises(InputError, match="num_widths is 2, but must divide num_steps"):
         insertion_method.InsertionConfig(num_steps=3, num_widths=2)
+    with pytest.raises(InputError, match="but all steps are taken"):
+        insertion_method.InsertionConfig(num_steps=0, num_widths=2)
 
 
 def test_a_config_with_widths_a_network_or_task_cannot_have_is_refused():

@@ -307,3 +307,20 @@ def test_what_is_given_stays_in_every_sample(asked, argument):
     assert scores["kept"].total.mean() < 1 / 3
     if "method" not in argument:
         assert (canvas.length > batch.length).all()
+
+
+def test_shares_of_a_problem_are_not_said_of_its_first_sample(task):
+    one = first_rows(task.load("test"), 1)
+    twice = type(one)(*(np.repeat(field, 2, axis=0) for field in one))
+    for batch, is_own in ((one, True), (twice, False)):
+        scores = scores_of(task, batch, given_texts(task, batch))
+        assert scores["valid"].is_own is is_own
+        assert scores["readable"].is_own
+
+
+def test_fragments_of_held_out_rows_have_no_stereo_marks(task):
+    batch = task.load("test")
+    vocabulary = fragments.smiles.vocabulary(task.vocabulary[3:])
+    found = fragments.fragment_samples.problems_of(batch, vocabulary, {})
+    assert any(problem.fragments for problem in found)
+    assert not any("@" in problem.fragments for problem in found)
