@@ -41,6 +41,7 @@ _TITLES = {
     "eval/elbo": "ELBO, validation (nats)",
     "eval/exact_match": "exact match, validation",
     "eval/success": "success, validation",
+    "eval/valid": "valid of 128 samples",
 }
 
 

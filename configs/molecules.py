@@ -15,14 +15,15 @@ The argument after the colon picks, in any order:
     size            cpu (default), moses, paper, smoke
 
 and `method`, `order`, `network` of configs/star_graphs.py. Here `network` is `trajectory`
-unless said otherwise, but for `paper`, which is `canvas`.
+unless said otherwise, but for the uniform order and for `paper`, where it is `canvas`.
 
-`cpu` is sized for an hour on two cores with MOSES, and for a quarter of it with less.
+`cpu` is sized for an hour of one core with MOSES, and for a quarter of it with less; its
+learned order starts from a soft left-to-right order (`order_network.initial_slope`).
 `moses` is for an accelerator. `paper` has what Zhang et al. (arXiv 2606.02133) say of
 their GuacaMol model, 18 layers, a posterior of 3, learning rates of 5e-4 and 5e-6, an
 average of 0.9999 and EOS; widths, batch and length of training are not published and are
-ours. `smoke` is nearly all compilation and learns nothing. Nothing of `moses` and `paper` has been
-trained yet.
+ours. `smoke` is nearly all compilation and learns nothing. RESULTS.md has what `cpu`
+reaches; nothing of `moses` and `paper` has been trained yet.
 """
 
 import os
@@ -45,21 +46,23 @@ _CHOICES = {
 }
 _OF_INSERTION = ("order", "network", "termination")
 
-# Updates of size cpu in an hour on two idle cores with MOSES, from seconds of one core
-# an update: 2.0, 1.1, 1.6, 1.6, 1.7 and 1.4.
+# Updates of size cpu in an hour of one core with MOSES, compilation and validation
+# included, the other core busy. The last two are from seconds an update alone.
 _STEPS_AN_HOUR = {
-    "trajectory, learned order": 3_500,
-    "trajectory, fixed order": 6_500,
-    "canvas, learned order": 4_500,
-    "canvas, fixed order": 4_500,
-    "flexmdm": 4_000,
-    "loflexmdm": 5_000,
+    "trajectory, learned order": 4_500,
+    "trajectory, fixed order": 8_500,
+    "canvas, learned order": 5_500,
+    "canvas, fixed order": 6_000,
+    "flexmdm": 2_000,
+    "loflexmdm": 2_500,
 }
 
 
 def get_config(argument: str = "") -> ConfigDict:
     """The config for a choice such as "dataset=moses,order=uniform"."""
     chosen = parse(argument, {"dataset": DATASETS, **_CHOICES}, files=("dataset",))
+    if chosen["order"] == "uniform" and "network=" not in argument:
+        chosen["network"] = "canvas"  # learns such orders faster, RESULTS.md
     config = model_config(chosen)
     dataset, size = chosen["dataset"], chosen["size"]
 
@@ -90,6 +93,8 @@ def _many_steps(config):
     """What pays where an order has some 40 steps; RESULTS.md says by how much."""
     if config.network.kind == "trajectory":
         config.method.num_steps = 16  # of them teach as much as all
+    else:
+        config.method.num_widths = config.method.num_steps
     if config.method.order == "learned":
         config.order_network.initial_slope = 2.0
 

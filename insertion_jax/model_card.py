@@ -3,6 +3,7 @@
 import json
 import pathlib
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -32,7 +33,7 @@ def making(workdir: pathlib.Path, step: int) -> dict[str, Any]:
             for name, version in content["versions"].items()
             if version != "not installed"
         )
-        said["command"] = _command(content["command"])
+        said["command"] = " ".join(portable(content["command"]))
     seconds = _seconds(workdir / "metrics.jsonl")
     if seconds is not None:
         said["hours"] = seconds / 3_600
@@ -102,6 +103,17 @@ def text(
     return "\n".join(lines) + "\n"
 
 
+def portable(command: Sequence[str]) -> list[str]:
+    """The words of a command without --workdir, and without the folders of paths."""
+    kept = []
+    skips = False
+    for word in command:
+        if not skips and not re.match(r"--?workdir\b", word):
+            kept.append(re.sub(r"(^|[=,:])~?/[^\s,]*/", r"\1", word))
+        skips = bool(re.fullmatch(r"--?workdir", word))
+    return kept
+
+
 def _row(metric, estimate):
     value, low, high = (
         "" if estimate[key] is None else f"{estimate[key]:.4f}"
@@ -109,17 +121,6 @@ def _row(metric, estimate):
     )
     interval = f"[{low}, {high}]" if low else ""
     return f"| {metric} | {value} | {interval} | {estimate['num_examples']:,} |"
-
-
-def _command(words):
-    """The command without --workdir, and without the folders of paths."""
-    kept = []
-    skips = False
-    for word in words:
-        if not skips and not re.match(r"--?workdir\b", word):
-            kept.append(re.sub(r"(^|[=,:])~?/[^\s,]*/", r"\1", word))
-        skips = bool(re.fullmatch(r"--?workdir", word))
-    return " ".join(kept)
 
 
 def _seconds(log):

@@ -121,10 +121,15 @@ def _portable(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _measured(workdir, step):
-    """The entries of `results.json` that are of these parameters."""
+    """The entries of `results.json` that are of these parameters, without paths."""
     path = workdir / "results.json"
     results = runs.read_json(path) if path.exists() else {}
-    return {name: entry for name, entry in results.items() if entry["step"] == step}
+    measured = {name: entry for name, entry in results.items() if entry["step"] == step}
+    for entry in measured.values():
+        words = entry.get("made_by", {}).get("command", [])
+        if words:
+            entry["made_by"]["command"] = model_card.portable(words)
+    return measured
 
 
 class _writing:

@@ -164,3 +164,15 @@ def test_plans_do_not_wait_for_rdkit():
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_cpu_has_the_network_that_learns_an_order_fastest():
+    kind_of = lambda argument: shipped.config("molecules", argument).network.kind
+    assert kind_of("order=learned") == kind_of("order=left_to_right") == "trajectory"
+    assert kind_of("order=uniform,network=trajectory") == "trajectory"
+    config = shipped.config("molecules", "order=uniform")
+    assert config.network.kind == "canvas"
+    assert config.method.num_steps == config.method.num_widths == 4
+    config = shipped.config("molecules", "order=learned")
+    assert (config.method.num_steps, config.method.num_widths) == (16, 1)
+    assert config.order_network.initial_slope == 2.0

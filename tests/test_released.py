@@ -50,6 +50,9 @@ def run(tmp_path_factory):
             },
         }
     }
+    results["test, greedy"]["made_by"] = {
+        "command": ["main.py", "--mode=evaluate", f"--workdir={path}"]
+    }
     results["validation, greedy"] = results["test, greedy"] | {"step": 1}
     runs.write_json(path / "results.json", results)
     return path
@@ -83,7 +86,9 @@ def test_the_card_says_what_it_is(run, folder):
     assert f"{sum(x.size for x in jax.tree.leaves(params)):,} (" in card
     # What was measured of an older checkpoint is not of these parameters.
     assert "## validation" not in card
-    assert list(runs.read_json(folder / "results.json")) == ["test, greedy"]
+    (entry,) = runs.read_json(folder / "results.json").items()
+    assert entry[0] == "test, greedy"
+    assert entry[1]["made_by"]["command"] == ["main.py", "--mode=evaluate"]
 
 
 @pytest.mark.parametrize("log", ["", '{"step": 1, "seco'])
