@@ -48,7 +48,7 @@ _TITLES = {
 def main(argv):
     panels = _PANELS.value
     figure, axes = plt.subplots(
-        1, len(panels), figsize=(4.5 * len(panels), 3.2), layout="constrained"
+        1, len(panels), figsize=(4.5 * len(panels), 3.5), layout="constrained"
     )
     axes = [axes] if len(panels) == 1 else axes
     labelled = set()
@@ -73,7 +73,10 @@ def main(argv):
         axis.set_xlim(left=0)
         axis.spines[["top", "right"]].set_visible(False)
         axis.grid(alpha=0.25)
-    axes[0].legend(frameon=False, fontsize="small")
+    # Below the panels, where no curve runs.
+    lines, labels = axes[0].get_legend_handles_labels()
+    style = {"ncols": 3, "frameon": False, "fontsize": "small"}
+    figure.legend(lines, labels, loc="outside lower center", **style)
     figure.savefig(_PICTURE.value, dpi=150)
 
 
