@@ -31,7 +31,7 @@ _TURNS = flags.DEFINE_integer("turns", 3, "How often each is timed.", lower_boun
 _STEPS = flags.DEFINE_integer("steps", 30, "Of the peer, a turn.", lower_bound=10)
 
 _BATCH = 64
-_WARM_UP = 5  # steps that are not timed
+_WARM_UP = 10  # steps that are not timed
 _ROOT = pathlib.Path(__file__).parents[1]
 _PEERS = {"peer, ILM": "star_easy_ilm", "peer, FlexMDM": "star_easy_flexmdm"}
 # What a step learns from: the same number of canvases as the peer, or all of them.
@@ -85,7 +85,18 @@ def _start(command, folder, **environment):
 
 
 def _peer_rate(experiment):
-    """Examples a second, from when each step appears in the peer's progress bar."""
+    """Examples a second.
+
+    The peer's progress bar shows its first and its last step alone, so that a short run
+    is taken off a long one.
+    """
+    short = _peer_seconds(experiment, _WARM_UP)
+    long = _peer_seconds(experiment, _WARM_UP + _STEPS.value)
+    return _BATCH * _STEPS.value / (long - short)
+
+
+def _peer_seconds(experiment, num_steps):
+    """From when the peer's progress bar appears until it is full."""
     folder = pathlib.Path(_PEER.value).absolute()
     logs = str(folder / "logs")
     process = _start(
@@ -101,7 +112,7 @@ def _peer_rate(experiment):
             "dataloader_persistent_workers=false",
             "dataloader_pin_memory=false",
             "trainer.num_sanity_val_steps=0",
-            f"trainer.max_steps={_STEPS.value}",
+            f"trainer.max_steps={num_steps}",
             "model.d_model=256",
             "model.num_layers=4",
             "model.nhead=4",
@@ -114,6 +125,7 @@ def _peer_rate(experiment):
         LOG_DIR=logs,
         RUN_DIR=logs,
         PROJECT_ROOT=".",
+        PYTHONUNBUFFERED="1",
         HF_HUB_OFFLINE="1",
         HF_DATASETS_OFFLINE="1",
         TOKENIZERS_PARALLELISM="false",
@@ -123,16 +135,14 @@ def _peer_rate(experiment):
         tail = (tail + chunk)[-65_536:]
         for step in re.findall(rb"Epoch 0:[^\r\n]*? (\d+)/\d+ \[", tail):
             times.setdefault(int(step), time.perf_counter())
-        if _STEPS.value in times:
+        if num_steps in times:
             break
     # What follows is the peer's evaluation.
     process.kill()
     process.wait()
-    counted = sorted(step for step in times if step >= _WARM_UP)
-    if len(counted) < 2:
+    if not {0, num_steps} <= times.keys():
         raise SystemExit(f"The peer did not train: {tail[-2_000:].decode()}")
-    first, last = counted[0], counted[-1]
-    return _BATCH * (last - first) / (times[last] - times[first])
+    return times[num_steps] - times[0]
 
 
 def _our_rate(choice):
