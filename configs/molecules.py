@@ -85,11 +85,11 @@ def get_config(argument: str = "") -> ConfigDict:
     elif size == "cpu" and (dataset, chosen["representation"]) == ("moses", "smiles"):
         config.task.max_length = 48  # all but 1 in 2,000
     if size == "cpu" and config.method.name == "insertion_process":
-        _many_steps(config)
+        _long_orders(config)
     return config
 
 
-def _many_steps(config):
+def _long_orders(config):
     """What pays where an order has some 40 steps; RESULTS.md says by how much."""
     if config.network.kind == "trajectory":
         config.method.num_steps = 16  # of them teach as much as all

@@ -85,10 +85,8 @@ def text(
     lines += [f"| {key} | {value} |" for key, value in facts.items() if value]
     for title, result in results.items():
         lines += ["", f"## {title}", "", "| metric | value | 95 % interval | of |"]
-        lines += [
-            "|---|---|---|---|",
-            *map(_row, *zip(*result["metrics"].items(), strict=True)),
-        ]
+        lines.append("|---|---|---|---|")
+        lines += [_row(metric, e) for metric, e in result["metrics"].items()]
     if not results:
         lines += ["", "These parameters have not been evaluated."]
     lines += [

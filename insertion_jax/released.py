@@ -43,8 +43,7 @@ def install(model: str, workdir: pathlib.Path) -> None:
     source = _source(model)
     if not workdir.exists() or (workdir.is_dir() and not any(workdir.iterdir())):
         weights.read(source)  # refuses a broken file before anything is written
-        with _writing(workdir):
-            workdir.mkdir(parents=True, exist_ok=True)
+        with runs.writing(workdir):
             for name in (weights.FILE, _CARD, _CONFIG):  # last what makes it a run
                 if (source / name).exists():
                     shutil.copyfile(source / name, workdir / name)
@@ -80,8 +79,7 @@ def export(workdir: pathlib.Path, folder: pathlib.Path) -> list[pathlib.Path]:
     card = model_card.text(
         folder.name, config, measured, params, model_card.making(workdir, meta["step"])
     )
-    with _writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+    with runs.writing(folder):
         paths = [folder / _CARD, weights.write(folder, params, meta["step"])]
         paths[0].write_text(card)
         if measured:
@@ -130,23 +128,6 @@ def _measured(workdir, step):
         if words:
             entry["made_by"]["command"] = model_card.portable(words)
     return measured
-
-
-class _writing:
-    """Turns an error of the file system into one sentence."""
-
-    def __init__(self, folder):
-        self._folder = folder
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, error, trace):
-        if isinstance(error, OSError):
-            raise InputError(
-                f"The directory {self._folder} cannot be made or written to "
-                f"({error.strerror}); choose another."
-            ) from error
 
 
 def _same(path, other):

@@ -10,6 +10,7 @@ orders.*        when which tokens come: correlations, sequences, a picture
 samples/        what `sample` drew; samples-2/ and so on, drawn with other options
 """
 
+import contextlib
 import datetime
 import itertools
 import json
@@ -49,16 +50,10 @@ def claim(workdir: pathlib.Path, config: ConfigDict) -> None:
     elif workdir.is_file():
         raise InputError(f"{workdir} is a file; --workdir must name a directory.")
     elif jax.process_index() == 0:
-        try:
-            workdir.mkdir(parents=True, exist_ok=True)
+        with writing(workdir):
             # Last what makes it a run.
             write_json(workdir / "meta.json", provenance())
             write_json(path, _as_json(config))
-        except OSError as error:
-            raise InputError(
-                f"The directory {workdir} cannot be made or written to "
-                f"({error.strerror}); choose another --workdir."
-            ) from error
 
 
 def load_config(workdir: pathlib.Path) -> ConfigDict:
@@ -79,6 +74,24 @@ def load_config(workdir: pathlib.Path) -> ConfigDict:
         # Trained on another machine.
         config.task.data_dir = os.environ.get("INSERTION_JAX_DATA", "data")
     return config
+
+
+@contextlib.contextmanager
+def writing(folder: pathlib.Path):
+    """Makes a directory to write to.
+
+    Raises:
+      InputError: it cannot be made, or what is done with it meets an error of the file
+        system.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        raise InputError(
+            f"The directory {folder} cannot be made or written to ({error.strerror}); "
+            "choose another."
+        ) from error
 
 
 def samples_folder(workdir: pathlib.Path, made_with: dict[str, Any]) -> pathlib.Path:

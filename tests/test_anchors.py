@@ -9,6 +9,8 @@ import tiny
 from insertion_jax import build
 from insertion_jax.types import EOS_ID, NUM_SPECIALS, Batch
 
+pytestmark = pytest.mark.usefixtures("compile_fast")
+
 SIZE, NUM_ROWS, VOCAB = 9, 48, 12
 
 SAMPLERS = {
@@ -19,14 +21,6 @@ SAMPLERS = {
     "by confidence": ("method=flexmdm", {"method__confidence": "top_prob"}),
     "loflexmdm": ("method=loflexmdm", {}),
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _compile_fast():
-    """Nearly all of the time of these tests is compilation."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 def problems(seed=0):

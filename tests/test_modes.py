@@ -15,6 +15,8 @@ from insertion_jax import build, evaluation, modes, runs, sampling
 from insertion_jax.training import checkpoint
 from insertion_jax.types import InputError
 
+pytestmark = pytest.mark.usefixtures("compile_fast")
+
 NUM_STEPS = 10
 PROMPT = "0>3 3>5 0>2 2>7 from 0 to 5"
 
@@ -29,14 +31,6 @@ def config():
         network__dropout=0.0,
         order_network__dropout=0.0,
     )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _compile_fast():
-    """Halves the time of these tests, nearly all of which is compilation."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="module")

@@ -3,22 +3,15 @@
 import csv
 import json
 
-import jax
 import pytest
 import shipped
 
 from insertion_jax import modes, runs
 from insertion_jax.types import InputError
 
+pytestmark = pytest.mark.usefixtures("compile_fast")
+
 CARBONS = [f"{'C' * n}{end}" for n in range(1, 11) for end in ("", "O", "N", "F")]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _compile_fast():
-    """Halves the time of these tests, nearly all of which is compilation."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="module")

@@ -12,12 +12,7 @@ from insertion_jax import build, modes, released, runs
 from insertion_jax.training import checkpoint, weights
 from insertion_jax.types import InputError
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _compile_fast():
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
+pytestmark = pytest.mark.usefixtures("compile_fast")
 
 
 @pytest.fixture(scope="module")

@@ -41,6 +41,7 @@ def test_batch_has_the_promised_form(family, tier, conditioning):
     kinds = (np.int32, bool, np.int32, np.int32, bool, bool, np.int32)
     assert tuple(array.dtype for array in batch) == kinds
     np.testing.assert_array_equal(batch.index, np.arange(b))
+    assert batch.anchored.sum(axis=1).max() <= task.max_anchored
     in_target = np.arange(length) < batch.length[:, None]
     for tokens, mask in ((batch.prompt, batch.prompt_mask), (batch.tokens, in_target)):
         assert (tokens[~mask] == PAD_ID).all()
