@@ -9,6 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from insertion_jax.networks.dense import Dense
 from insertion_jax.networks.framed_canvas import FramedCanvas
 from insertion_jax.networks.transformer import TransformerConfig
 from insertion_jax.types import (
@@ -35,10 +36,10 @@ class CanvasNetwork(FramedCanvas):
     def setup(self):
         super().setup()
         c = self.config
-        self.slot_state = nn.Dense(c.width, use_bias=False, dtype=c.dtype)
-        self.location = nn.Dense(1, use_bias=False)
-        self.stop = nn.Dense(1, use_bias=False)
-        self.content = nn.Dense(self.num_ids, use_bias=False)
+        self.slot_state = Dense(c.width, use_bias=False, dtype=c.dtype)
+        self.location = Dense(1, use_bias=False)
+        self.stop = Dense(1, use_bias=False)
+        self.content = Dense(self.num_ids, use_bias=False)
 
     def __call__(self, encoded, canvas, deterministic):
         """Reads one canvas.

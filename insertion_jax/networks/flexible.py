@@ -20,6 +20,7 @@ import jax.numpy as jnp
 
 from insertion_jax.core.leaps import MaskedRates
 from insertion_jax.networks.canvas import NEVER
+from insertion_jax.networks.dense import Dense
 from insertion_jax.networks.framed_canvas import FramedCanvas
 from insertion_jax.networks.rate_heads import RateConfig, RateHead, TimeEmbedding
 from insertion_jax.networks.transformer import TransformerConfig
@@ -47,8 +48,8 @@ class FlexibleNetwork(FramedCanvas):
         if self.rates is not None or self.order_sees_time:
             self.time = TimeEmbedding(c.width)
         if self.rates is not None:
-            self.token_state = nn.Dense(c.width, use_bias=False, dtype=c.dtype)
-            self.content = nn.Dense(self.num_ids - 1, use_bias=False)
+            self.token_state = Dense(c.width, use_bias=False, dtype=c.dtype)
+            self.content = Dense(self.num_ids - 1, use_bias=False)
             self.insert = RateHead(self.rates)
             if self.learns_unmask:
                 self.unmask = RateHead(self.rates)

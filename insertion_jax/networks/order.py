@@ -8,6 +8,7 @@ line that falls from left to right, a soft left-to-right order.
 import flax.linen as nn
 import jax.numpy as jnp
 
+from insertion_jax.networks.dense import Dense
 from insertion_jax.networks.framed_canvas import ANCHORED, INSERTED, PROMPT
 from insertion_jax.networks.transformer import (
     Embedding,
@@ -44,9 +45,7 @@ class OrderNetwork(nn.Module):
             jnp.concatenate([example.prompt_mask, inside]),
             deterministic=deterministic,
         )
-        head = nn.Dense(
-            1, use_bias=False, kernel_init=nn.initializers.zeros, name="logit"
-        )
+        head = Dense(1, use_bias=False, kernel_init=nn.initializers.zeros, name="logit")
         logits = head(h[start:].astype(jnp.float32))[:, 0]
         if self.initial_slope:
             slope = nn.initializers.constant(self.initial_slope)

@@ -10,6 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from insertion_jax.networks.dense import Dense
 from insertion_jax.types import InputError
 
 FUNCTIONS = ("softplus", "sigmoid", "exp", "discretised")
@@ -63,14 +64,14 @@ class RateHead(nn.Module):
         """Reads float[T, width] and an embedding of time, float[width] -> float32[T]."""
         c = self.config
         h = h.astype(jnp.float32)
-        hidden = nn.Dense(h.shape[-1], name="hidden")(h)
+        hidden = Dense(h.shape[-1], name="hidden")(h)
         if time is not None:
-            hidden += nn.Dense(h.shape[-1], use_bias=False, name="time")(time)
+            hidden += Dense(h.shape[-1], use_bias=False, name="time")(time)
         hidden = nn.silu(hidden)
         if c.function == "discretised":
             bins = jnp.linspace(c.low, c.high, _NUM_BINS)
-            return jax.nn.softmax(nn.Dense(_NUM_BINS, name="score")(hidden)) @ bins
-        score = nn.Dense(1, name="score")(hidden)[:, 0]
+            return jax.nn.softmax(Dense(_NUM_BINS, name="score")(hidden)) @ bins
+        score = Dense(1, name="score")(hidden)[:, 0]
         if c.function == "exp":
             return c.low + jnp.exp(jnp.minimum(score, _LARGEST_SCORE))
         bounded = {"softplus": jax.nn.softplus, "sigmoid": jax.nn.sigmoid}[c.function]
@@ -88,5 +89,5 @@ class TimeEmbedding(nn.Module):
         frequency = jnp.geomspace(1.0, _FASTEST, _NUM_FREQUENCIES)
         angle = jnp.asarray(time, jnp.float32) * frequency
         h = jnp.concatenate([jnp.cos(angle), jnp.sin(angle)])
-        h = nn.silu(nn.Dense(self.width, name="hidden")(h))
-        return nn.Dense(self.width, name="out")(h)
+        h = nn.silu(Dense(self.width, name="hidden")(h))
+        return Dense(self.width, name="out")(h)

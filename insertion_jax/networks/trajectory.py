@@ -23,6 +23,7 @@ import jax.numpy as jnp
 from insertion_jax.core import permutations, trajectories
 from insertion_jax.networks import relative
 from insertion_jax.networks.canvas import NEVER
+from insertion_jax.networks.dense import Dense
 from insertion_jax.networks.framed_canvas import ANCHORED, INSERTED, PROMPT
 from insertion_jax.networks.transformer import (
     Embedding,
@@ -94,7 +95,7 @@ class TrajectoryNetwork(nn.Module):
 
     def setup(self):
         c = self.config
-        dense = lambda features: nn.Dense(features, use_bias=False, dtype=c.dtype)
+        dense = lambda features: Dense(features, use_bias=False, dtype=c.dtype)
         self.embed = Embedding(c, self.vocab_size, 3)
         self.prompt_segment = Segment(c, has_positions=True)
         self.encoder = Trunk(c)
@@ -108,9 +109,9 @@ class TrajectoryNetwork(nn.Module):
         self.slot_block = block(c)
         self.slot_norm = nn.LayerNorm(use_bias=False, dtype=c.dtype)
         self.newest, self.slot = dense(c.width), dense(c.width)
-        self.location = nn.Dense(1, use_bias=False)
-        self.stop = nn.Dense(1, use_bias=False)
-        self.content = nn.Dense(self.vocab_size, use_bias=False)
+        self.location = Dense(1, use_bias=False)
+        self.stop = Dense(1, use_bias=False)
+        self.content = Dense(self.vocab_size, use_bias=False)
 
     def encode_prompt(self, prompt, prompt_mask, deterministic):
         """int[C], bool[C] -> keys and values of each block, and the mask."""

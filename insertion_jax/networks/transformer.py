@@ -13,6 +13,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from insertion_jax.networks.dense import Dense
 from insertion_jax.types import InputError
 
 
@@ -144,7 +145,7 @@ class Branches(nn.Module):
 
     def dense(self, features):
         """A linear map without bias."""
-        return nn.Dense(features, use_bias=False, dtype=self.config.dtype)
+        return Dense(features, use_bias=False, dtype=self.config.dtype)
 
     def split(self, h, count):
         """float[T, count * width] -> float[count, heads, T, width / heads]."""
@@ -275,9 +276,9 @@ class Segment(nn.Module):
         if c.neighbours:
             padded = jnp.pad(jnp.where(mask[:, None], x, 0), ((1, 1), (0, 0)))
             both = jnp.concatenate([padded[:-2], padded[2:]], axis=-1)
-            added += nn.Dense(
-                c.width, use_bias=False, dtype=c.dtype, name="neighbours"
-            )(both)
+            added += Dense(c.width, use_bias=False, dtype=c.dtype, name="neighbours")(
+                both
+            )
         if c.prompt_positions and self.has_positions:
             init = nn.initializers.normal(c.embedding_scale)
             added += self.param("position", init, x.shape).astype(x.dtype)

@@ -1,0 +1,99 @@
+"""A linear map that keeps to plain matrix products under `vmap`."""
+
+import re
+
+import chex
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import pytest
+
+from insertion_jax.networks import dense
+
+_X = jax.random.normal(jax.random.key(0), (5, 4, 3, 2))
+_WEIGHT = jax.random.normal(jax.random.key(1), (2, 6))
+
+
+def _value(product):
+    """A scalar of both arguments that is linear in neither."""
+    return lambda x, weight: jnp.sum(jnp.sin(product(x, weight)))
+
+
+def _mapped(product):
+    """As a network maps it: over examples, then over samples."""
+    return jax.vmap(jax.vmap(product, (0, None)), (0, None))
+
+
+_ROWS, _PLAIN = _mapped(dense.rows_dot), _mapped(jnp.dot)
+
+
+@pytest.mark.parametrize("x", [_X, _X[0], _X[0, 0], _X[0, 0, 0]])
+def test_it_is_the_product(x):
+    chex.assert_trees_all_close(dense.rows_dot(x, _WEIGHT), x @ _WEIGHT, rtol=1e-5)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_any_axis_of_x_can_be_mapped(axis):
+    mapped = jax.vmap(dense.rows_dot, (axis, None), axis)
+    chex.assert_trees_all_close(mapped(_X, _WEIGHT), _X @ _WEIGHT, rtol=1e-5)
+
+
+@pytest.mark.parametrize("axes", [(0, 1), (None, 1), (2, 1)])
+def test_weights_can_be_mapped(axes):
+    weights = jax.random.normal(jax.random.key(2), (2, 3, 6))
+    x = _X if axes[0] == 2 else _X[:3]
+    chex.assert_trees_all_close(
+        jax.vmap(dense.rows_dot, axes)(x, weights),
+        jax.vmap(jnp.dot, axes)(x, weights),
+        rtol=1e-5,
+    )
+
+
+def test_gradients_of_a_mapped_product():
+    gradients = [
+        jax.grad(_value(product), (0, 1))(_X, _WEIGHT) for product in (_ROWS, _PLAIN)
+    ]
+    chex.assert_trees_all_close(*gradients, rtol=1e-4, atol=1e-5)
+
+
+def test_gradients_of_each_example():
+    gradients = [
+        jax.vmap(jax.grad(_value(product), 1), (0, None))(_X[0], _WEIGHT)
+        for product in (dense.rows_dot, jnp.dot)
+    ]
+    chex.assert_shape(gradients[0], (4, 2, 6))
+    chex.assert_trees_all_close(*gradients, rtol=1e-4, atol=1e-5)
+
+
+def test_second_derivatives():
+    hessians = [
+        jax.hessian(_value(product), 1)(_X, _WEIGHT) for product in (_ROWS, _PLAIN)
+    ]
+    chex.assert_trees_all_close(*hessians, rtol=1e-4, atol=1e-5)
+
+
+def test_bfloat16_stays():
+    x, weight = _X.astype(jnp.bfloat16), _WEIGHT.astype(jnp.bfloat16)
+    assert _ROWS(x, weight).dtype == jnp.bfloat16
+
+
+def test_parameters_are_those_of_flax():
+    ours, theirs = dense.Dense(6), nn.Dense(6)
+    params = theirs.init(jax.random.key(3), _X)
+    chex.assert_trees_all_equal(ours.init(jax.random.key(3), _X), params)
+    chex.assert_trees_all_close(
+        ours.apply(params, _X), theirs.apply(params, _X), rtol=1e-5
+    )
+
+
+def test_another_product_is_refused():
+    with pytest.raises(NotImplementedError, match="at default precision"):
+        dense.Dense(6, precision="highest").init(jax.random.key(4), _X)
+
+
+@pytest.mark.parametrize(("product", "contracted"), [(_ROWS, "0"), (_PLAIN, "0, 1, 2")])
+def test_a_weight_has_its_gradient_from_one_plain_product(product, contracted):
+    """The control is what the default does: three axes at once."""
+    lowered = jax.jit(jax.grad(_value(product), 1)).lower(_X, _WEIGHT).as_text()
+    axes = re.findall(r"contracting_dims = \[([\d, ]+)\] x \[\1\]", lowered)
+    assert axes == [contracted]
