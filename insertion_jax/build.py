@@ -60,6 +60,21 @@ def task(config: ConfigDict) -> Task:
     return _call("task", module.make, section)
 
 
+def ask_each(config: ConfigDict, times: int) -> None:
+    """Sets how often each problem of the test split is asked in a row.
+
+    Raises:
+      InputError: the task asks each once.
+    """
+    fields = [name for name in config.task if name.startswith("samples_per_")]
+    if not fields:
+        raise InputError(
+            "--samples_per_problem is for tasks with many answers to a problem, linkers "
+            f"and fragments; {config.task.get('name')} asks each once."
+        )
+    config.task[fields[0]] = times
+
+
 def fetch(config: ConfigDict) -> list[str]:
     """Downloads what the task needs and does not have.
 

@@ -44,6 +44,13 @@ _NUM_SAMPLES = flags.DEFINE_integer(
     "to a --prompt.",
     lower_bound=1,
 )
+_SAMPLES_PER_PROBLEM = flags.DEFINE_integer(
+    "samples_per_problem",
+    None,
+    "For --mode=evaluate with linkers or fragments: how many of the samples are of one "
+    "problem; the run's config says if not given.",
+    lower_bound=1,
+)
 _PROMPT = flags.DEFINE_string(
     "prompt", None, "For --mode=sample: one problem of your own, as text."
 )
@@ -117,6 +124,7 @@ def main(argv):
             options,
             _SEED.value,
             num_samples=_NUM_SAMPLES.value,
+            samples_per_problem=_SAMPLES_PER_PROBLEM.value,
         )
     elif _MODE.value == "orders":
         modes.orders(

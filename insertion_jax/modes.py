@@ -88,6 +88,7 @@ def evaluate(
     seed: int,
     *,
     num_samples: int | None = None,
+    samples_per_problem: int | None = None,
 ) -> None:
     """Measures a run on a split; prints a table and adds to `results.json`.
 
@@ -98,12 +99,21 @@ def evaluate(
       seed: of all randomness.
       num_samples: sequences to draw, each for another example; None for as many as the
         config says.
+      samples_per_problem: how many of them in a row are of one problem of the test
+        split, for tasks with many answers; None for as many as the config says.
 
     Raises:
-      InputError: the directory is not that of a run, an option is out of range, or the
-        split has too few examples.
+      InputError: the directory is not that of a run, an option is out of range or does
+        not go with task or split, or the split has too few examples.
     """
     config = runs.load_config(workdir)
+    if samples_per_problem is not None:
+        if split != "test":
+            raise InputError(
+                f"--samples_per_problem is for --split=test; the {split} split asks "
+                "each problem once."
+            )
+        build.ask_each(config, samples_per_problem)
     task = build.task(config)
     chosen = _options(config, options)
     sizes = _evaluation_sizes(config)
@@ -129,6 +139,8 @@ def evaluate(
     name = f"{split}, {_described(chosen)}"
     if num_samples is not None:
         name += f", {num_samples} samples"
+    if samples_per_problem is not None:
+        name += f", {samples_per_problem} a problem"
     results[name] = {
         "step": meta["step"],
         "seed": seed,

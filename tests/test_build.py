@@ -131,3 +131,22 @@ def test_a_config_of_an_older_file_uses_defaults():
 def test_an_empty_config():
     with pytest.raises(InputError, match="lacks the section 'task'"):
         everything(ConfigDict())
+
+
+def test_problems_can_be_asked_more_often():
+    config = shipped.config("linkers")
+    build.ask_each(config, 50)
+    assert config.task.samples_per_pair == 50
+    config = shipped.config("fragments")
+    build.ask_each(config, 7)
+    assert config.task.samples_per_fragment == 7
+
+
+def test_tasks_of_one_answer_are_asked_once():
+    config = smoke()
+    before = config.to_json()
+    with pytest.raises(
+        InputError, match="--samples_per_problem is .* star_graphs asks"
+    ):
+        build.ask_each(config, 2)
+    assert config.to_json() == before

@@ -88,7 +88,7 @@ def test_calls_the_mode_with_its_flags(call, monkeypatch, tmp_path):
     assert evaluated == (
         "evaluate",
         (tmp_path / "run", "validation", {"top_p": 0.5}, 0),
-        {"num_samples": None},
+        {"num_samples": None, "samples_per_problem": None},
     )
     assert sampled == (
         "sample",

@@ -273,3 +273,15 @@ def test_orders(workdir, capsys):
 def test_no_more_can_be_evaluated_than_there_are(workdir):
     with pytest.raises(InputError, match="is 11, but the validation split has 10"):
         modes.evaluate(workdir, "validation", {}, 0, num_samples=11)
+
+
+@pytest.mark.parametrize(
+    ("split", "sentence"),
+    [
+        ("validation", "is for --split=test; the validation split asks"),
+        ("test", "star_graphs asks each once"),
+    ],
+)
+def test_a_problem_is_asked_more_often_where_it_can_be(workdir, split, sentence):
+    with pytest.raises(InputError, match=f"^--samples_per_problem .*{sentence}"):
+        modes.evaluate(workdir, split, {}, 0, samples_per_problem=2)
