@@ -49,6 +49,10 @@ _TASKS = {
 }
 
 
+# Where tasks of many answers say how often a problem of the test split is asked.
+_ASKS_OFTEN = {"linkers": "samples_per_pair", "fragments": "samples_per_fragment"}
+
+
 def task(config: ConfigDict) -> Task:
     """The task named by `config.task.name`, with the section's other fields.
 
@@ -60,19 +64,25 @@ def task(config: ConfigDict) -> Task:
     return _call("task", module.make, section)
 
 
-def ask_each(config: ConfigDict, times: int) -> None:
+def ask_each(config: ConfigDict, times: int, split: str = "test") -> None:
     """Sets how often each problem of the test split is asked in a row.
 
     Raises:
-      InputError: the task asks each once.
+      InputError: the task, or another split, asks each once.
     """
-    fields = [name for name in config.task if name.startswith("samples_per_")]
-    if not fields:
+    if split != "test":
         raise InputError(
-            "--samples_per_problem is for tasks with many answers to a problem, linkers "
-            f"and fragments; {config.task.get('name')} asks each once."
+            f"--samples_per_problem is for --split=test; the {split} split asks each "
+            "problem once."
         )
-    config.task[fields[0]] = times
+    name = config.get("task", {}).get("name")
+    if name not in _ASKS_OFTEN:
+        raise InputError(
+            "--samples_per_problem is for tasks with many answers to a problem, "
+            f"{' and '.join(_ASKS_OFTEN)}; {name} asks each once."
+        )
+    with config.unlocked():
+        config.task[_ASKS_OFTEN[name]] = times
 
 
 def fetch(config: ConfigDict) -> list[str]:

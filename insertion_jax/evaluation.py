@@ -32,8 +32,8 @@ def make_evaluation(
       split: of the task.
       num_examples: examples to sample for; all if the split has fewer, and as many as
         asked for where problems give nothing.
-      num_bounds: examples of the split to bound the log-likelihood of, at most those
-        that are sampled for.
+      num_bounds: examples of the split to bound the log-likelihood of, at most as many
+        as are sampled for; one that comes several times in a row is bounded once.
       batch_size: rows that run together.
       options: of sampling.
       seed: of all randomness.
@@ -50,7 +50,7 @@ def make_evaluation(
         if task.blank is None
         else task.blank(num_examples)
     )
-    bounded = _first(held_out, min(num_bounds, num_examples))
+    bounded = _first(_distinct(held_out), min(num_bounds, num_examples))
     sample = sampling.make_sampler(method, options, batch_size)
     bound = make_bounds(method, batch_size)
 
@@ -148,3 +148,14 @@ def table(estimates: dict[str, Estimate]) -> str:
 
 def _first(examples: Batch, count: int) -> Batch:
     return jax.tree.map(lambda x: x[:count], examples)
+
+
+def _distinct(examples: Batch) -> Batch:
+    """Without rows that repeat the one before: their bounds would count as new."""
+    columns = [x for x in examples._replace(index=None) if x is not None]
+    new = np.zeros(len(examples.length), bool)
+    new[:1] = True
+    for x in map(np.asarray, columns):
+        differs = x[1:] != x[:-1]
+        new[1:] |= differs.reshape(len(differs), -1).any(axis=1)
+    return jax.tree.map(lambda x: x[new], examples)

@@ -107,23 +107,24 @@ def evaluate(
         not go with task or split, or the split has too few examples.
     """
     config = runs.load_config(workdir)
+    sizes = _evaluation_sizes(config)
+    num_examples = num_samples or sizes["num_examples"]
     if samples_per_problem is not None:
-        if split != "test":
+        build.ask_each(config, samples_per_problem, split)
+        if num_examples % samples_per_problem:
             raise InputError(
-                f"--samples_per_problem is for --split=test; the {split} split asks "
-                "each problem once."
+                f"{num_examples} samples are no multiple of --samples_per_problem="
+                f"{samples_per_problem}; choose another --num_samples."
             )
-        build.ask_each(config, samples_per_problem)
     task = build.task(config)
     chosen = _options(config, options)
-    sizes = _evaluation_sizes(config)
     if num_samples is not None and task.blank is None:
         _first(task, split, num_samples)  # refuses what the split has not
     measure = evaluation.make_evaluation(
         task,
         build.method(config, task),
         split,
-        num_examples=num_samples or sizes["num_examples"],
+        num_examples=num_examples,
         num_bounds=sizes["num_bounds"],
         batch_size=sizes["batch_size"],
         options=chosen,

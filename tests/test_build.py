@@ -137,6 +137,10 @@ def test_problems_can_be_asked_more_often():
     config = shipped.config("linkers")
     build.ask_each(config, 50)
     assert config.task.samples_per_pair == 50
+    with config.unlocked():
+        del config.task.samples_per_pair
+    build.ask_each(config, 60)
+    assert config.task.samples_per_pair == 60
     config = shipped.config("fragments")
     build.ask_each(config, 7)
     assert config.task.samples_per_fragment == 7

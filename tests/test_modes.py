@@ -285,3 +285,12 @@ def test_no_more_can_be_evaluated_than_there_are(workdir):
 def test_a_problem_is_asked_more_often_where_it_can_be(workdir, split, sentence):
     with pytest.raises(InputError, match=f"^--samples_per_problem .*{sentence}"):
         modes.evaluate(workdir, split, {}, 0, samples_per_problem=2)
+
+
+def test_no_problem_is_asked_less_often_than_the_others(tmp_path):
+    config = shipped.config("linkers", "size=smoke")
+    runs.claim(tmp_path, config)
+    with pytest.raises(
+        InputError, match="^50 samples are no multiple of .*=20; choose"
+    ):
+        modes.evaluate(tmp_path, "test", {}, 0, samples_per_problem=20)

@@ -72,9 +72,10 @@ def pair_scores(
       Each of P numbers: `unique`, the share of distinct molecules among the valid ones,
       of pairs that have any; `novel`, the share of the distinct linkers that survived
       that are not those of training; `distinct_linkers`, how many survived;
-      `at_least_5_linkers`, whether five did; `recovered`, whether the molecule itself
-      is among the samples, of pairs that have one; `recovered_rare@k`, the same of
-      pairs whose linker is not among the k most frequent of training.
+      `at_least_5_linkers`, whether five did, of pairs with five samples; `recovered`,
+      whether the molecule itself is among the samples, of pairs that have one;
+      `recovered_rare@k`, the same of pairs whose linker is not among the k most
+      frequent of training.
     """
     found = [_distinct(sample.molecule for sample in pair.samples) for pair in pairs]
     linkers = [_distinct(sample.linker for sample in pair.samples) for pair in pairs]
@@ -89,7 +90,9 @@ def pair_scores(
         "novel": Score(_flags(num_novel), num_linkers, is_rate=True),
         "distinct_linkers": Score(num_linkers, np.ones(len(pairs))),
         "at_least_5_linkers": Score(
-            _flags(num_linkers >= 5), np.ones(len(pairs)), is_rate=True
+            _flags(num_linkers >= 5),
+            _flags(len(pair.samples) >= 5 for pair in pairs),
+            is_rate=True,
         ),
         "recovered": Score(recovered * known, known, is_rate=True),
     }

@@ -4,9 +4,14 @@ Networks here are written for one example and mapped over a batch. The gradient 
 weight is then a product contracted over two axes, example and row, for which XLA
 transposes both activations first. Rows of all examples in one matrix need no such copy:
 on CPUs a training step is clearly faster (docs/performance.md).
+
+An axis that is sharded over devices has to be the outermost one that is mapped, as a
+batch is; merged behind another one it would be gathered. Meshes of explicit axes are not
+supported.
 """
 
 import functools
+import math
 
 import flax.linen as nn
 import jax
@@ -25,9 +30,16 @@ def rows_dot(x: jax.Array, weight: jax.Array) -> jax.Array:
 
     Returns:
       float[..., N].
+
+    Raises:
+      TypeError: shapes or dtypes do not fit.
     """
-    rows = x.reshape(-1, x.shape[-1])
-    return _dot.bind(rows, weight).reshape(*x.shape[:-1], weight.shape[-1])
+    if weight.ndim != 2 or x.shape[-1] != weight.shape[0] or x.dtype != weight.dtype:
+        raise TypeError(
+            f"{x.dtype}{list(x.shape)} cannot be multiplied with rows of "
+            f"{weight.dtype}{list(weight.shape)}."
+        )
+    return _bind(x, weight, axis=0, precision=jax.config.jax_default_matmul_precision)
 
 
 def _rows_dot_general(x, weight, dimension_numbers, precision=None):
@@ -40,27 +52,57 @@ def _rows_dot_general(x, weight, dimension_numbers, precision=None):
 
 Dense = functools.partial(nn.Dense, dot_general=_rows_dot_general)
 
-
 _dot = Primitive("rows_dot")
-_dot.def_impl(jax.jit(lax.dot))
-_dot.def_abstract_eval(lambda x, weight: x.update(shape=(x.shape[0], weight.shape[1])))
-mlir.register_lowering(_dot, mlir.lower_fun(lax.dot, multiple_results=False))
 
 
-def _map(arguments, axes):
+def _bind(x, weight, *, axis, precision):
+    """Contracts the last axis of x with the given one of the weight."""
+    # Under shard_map, what differs between devices meets what does not.
+    varying = [jax.typeof(each).manual_axis_type.varying for each in (x, weight)]
+    if missing := tuple(varying[1] - varying[0]):
+        x = lax.pcast(x, missing, to="varying")
+    if missing := tuple(varying[0] - varying[1]):
+        weight = lax.pcast(weight, missing, to="varying")
+    rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+    out = _dot.bind(rows, weight, axis=axis, precision=precision)
+    return out.reshape(*x.shape[:-1], out.shape[-1])
+
+
+def _plain(x, weight, *, axis, precision):
+    return lax.dot_general(x, weight, (((1,), (axis,)), ((), ())), precision=precision)
+
+
+def _shape(x, weight, *, axis, precision):
+    del precision
+    return x.update(
+        shape=(x.shape[0], weight.shape[1 - axis]),
+        weak_type=x.weak_type and weight.weak_type,
+    )
+
+
+def _map(arguments, axes, *, axis, precision):
     """Rows of all examples are rows; weights of an example each are a batch."""
     x, weight = arguments
     if axes[1] is not None:
-        return jax.vmap(lax.dot, axes)(x, weight), 0
-    return rows_dot(jnp.moveaxis(x, axes[0], 0), weight), 0
+        plain = functools.partial(_plain, axis=axis, precision=precision)
+        return jax.vmap(plain, axes)(x, weight), 0
+    return _bind(jnp.moveaxis(x, axes[0], 0), weight, axis=axis, precision=precision), 0
 
 
+def _gradient_of_x(cotangent, x, weight, *, axis, precision):
+    del x
+    return _bind(cotangent, weight, axis=1 - axis, precision=precision)
+
+
+def _gradient_of_weight(cotangent, x, weight, *, axis, precision):
+    """Contracted over the first axis of both: nothing has to be transposed."""
+    del weight
+    pair = (x, cotangent) if axis == 0 else (cotangent, x)
+    return lax.dot_general(*pair, (((0,), (0,)), ((), ())), precision=precision)
+
+
+_dot.def_impl(jax.jit(_plain, static_argnames=("axis", "precision")))
+_dot.def_abstract_eval(_shape)
+mlir.register_lowering(_dot, mlir.lower_fun(_plain, multiple_results=False))
 batching.primitive_batchers[_dot] = _map
-ad.defbilinear(
-    _dot,
-    lambda cotangent, x, weight: rows_dot(cotangent, weight.T),
-    # Contracted over the first axis of both: nothing has to be transposed.
-    lambda cotangent, x, weight: lax.dot_general(
-        x, cotangent, (((0,), (0,)), ((), ()))
-    ),
-)
+ad.defbilinear(_dot, _gradient_of_x, _gradient_of_weight)

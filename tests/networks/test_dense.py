@@ -75,6 +75,69 @@ def test_second_derivatives():
 def test_bfloat16_stays():
     x, weight = _X.astype(jnp.bfloat16), _WEIGHT.astype(jnp.bfloat16)
     assert _ROWS(x, weight).dtype == jnp.bfloat16
+    for gradient in jax.grad(_value(_ROWS), (0, 1))(x, weight):
+        assert gradient.dtype == jnp.bfloat16
+
+
+def test_no_rows_and_nothing_to_sum():
+    assert dense.rows_dot(jnp.ones((0, 2)), _WEIGHT).shape == (0, 6)
+    made = dense.rows_dot(jnp.ones((3, 0)), jnp.ones((0, 6)))
+    chex.assert_trees_all_equal(made, jnp.zeros((3, 6)))
+
+
+@pytest.mark.parametrize(
+    ("x", "weight"),
+    [
+        (_X[..., :1], _WEIGHT),
+        (_X, _WEIGHT[None]),
+        (_X.astype(jnp.bfloat16), _WEIGHT),
+    ],
+)
+def test_what_does_not_fit_is_refused(x, weight):
+    with pytest.raises(TypeError, match="cannot be multiplied with rows of float32"):
+        jax.eval_shape(dense.rows_dot, x, weight)
+
+
+def test_precision_is_that_of_the_caller():
+    def run(x):
+        with jax.default_matmul_precision("highest"):
+            return _value(_ROWS)(x, _WEIGHT)
+
+    lowered = jax.jit(jax.grad(run)).lower(_X).as_text()
+    assert lowered.count("precision = [HIGHEST, HIGHEST]") == 2  # there and back
+
+
+def _collectives(product, spec):
+    mesh = jax.make_mesh((8,), ("d",), (jax.sharding.AxisType.Auto,))
+    sharding = jax.sharding.NamedSharding
+    x = jax.ShapeDtypeStruct((8, 8, 3, 2), jnp.float32, sharding=sharding(mesh, spec))
+    whole = sharding(mesh, jax.P())
+    weight = jax.ShapeDtypeStruct((2, 6), jnp.float32, sharding=whole)
+    compiled = jax.jit(jax.grad(_value(product), 1)).lower(x, weight).compile()
+    return set(re.findall(r"(all-\w+)\(", compiled.as_text()))
+
+
+def test_a_sharded_batch_is_not_gathered():
+    """The control: behind another mapped axis it is, and the docstring says so."""
+    assert _collectives(_ROWS, jax.P("d")) == {"all-reduce"}
+    assert "all-gather" in _collectives(_ROWS, jax.P(None, "d"))
+
+
+def test_gradients_under_shard_map():
+    mesh = jax.make_mesh((8,), ("d",), (jax.sharding.AxisType.Auto,))
+    x = jax.random.normal(jax.random.key(5), (8, 4, 3, 2))
+
+    def total(product):
+        def local(x, weight):
+            return jax.lax.psum(_value(product)(x, weight), "d")
+
+        specs = (jax.P("d"), jax.P())
+        return jax.shard_map(local, mesh=mesh, in_specs=specs, out_specs=jax.P())
+
+    gradients = [
+        jax.grad(total(product), (0, 1))(x, _WEIGHT) for product in (_ROWS, _PLAIN)
+    ]
+    chex.assert_trees_all_close(*gradients, rtol=1e-4, atol=1e-5)
 
 
 def test_parameters_are_those_of_flax():

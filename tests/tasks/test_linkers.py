@@ -6,7 +6,7 @@ import functools
 import numpy as np
 import pytest
 
-from insertion_jax import evaluation
+from insertion_jax import evaluation, sampling, types
 from insertion_jax.chemistry import molecules as chemistry_molecules
 from insertion_jax.tasks import examples, linker_data, linkers, molecule_data
 from insertion_jax.types import InputError, Score, Task
@@ -48,6 +48,36 @@ def pieces_of(task, batch, row):
         tokens[size - second : size],
     )
     return tuple(task.format(part, len(part)) for part in parts)
+
+
+def test_a_problem_asked_twice_is_bounded_once(task):
+    """Else the interval of the bound would count what it knows twice."""
+    method = types.Method(
+        init=None,
+        loss=None,
+        bound=lambda params, example, key: {"elbo": 1.0 * example.tokens.sum()},
+        sample=lambda params, example, key, **options: (
+            types.Canvas(example.tokens, example.length, example.anchored),
+            types.Trace(example.tokens, example.tokens, example.length, True),
+        ),
+    )
+    test = task.load("test")
+    greedy = sampling.SamplingOptions(temperature=1.0, top_p=1.0, greedy=True)
+    measure = evaluation.make_evaluation(
+        task,
+        method,
+        "test",
+        num_examples=12,
+        num_bounds=4,
+        batch_size=5,
+        options=greedy,
+    )
+    found = measure({})
+    assert found["elbo"].num_examples == 4
+    sums = test.tokens[0:8:2].sum(axis=1)
+    assert found["elbo"].value == pytest.approx(sums.mean())
+    # The samples are the targets.
+    assert (found["recovered"].value, found["recovered"].num_examples) == (1.0, 6)
 
 
 def test_contract(task):
