@@ -96,7 +96,7 @@ def text(
         "    python -m insertion_jax.main --mode=sample --num_samples=100 \\",
         f"        --workdir=DIR --model={name}",
         "",
-        "`--model` takes the name of a model that comes with the package, or a folder; "
+        "`--model` takes the name of a model that comes with the package, or a folder;",
         "`--prompt` says what is given, where the task gives anything.",
     ]
     return "\n".join(lines) + "\n"
