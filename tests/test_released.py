@@ -12,6 +12,9 @@ from insertion_jax import build, modes, released, runs
 from insertion_jax.training import checkpoint, weights
 from insertion_jax.types import InputError
 
+# Of models whose problems give something.
+PROMPTS = {"linkers": "c1ccccc1[*:1].CC(=O)N[*:2]"}
+
 pytestmark = pytest.mark.usefixtures("compile_fast")
 
 
@@ -223,7 +226,8 @@ def test_shipped_models_fit_their_configs(name, tmp_path):
     config = runs.load_config(tmp_path / "new")
     task = build.task(config)
     method = build.method(config, task)
-    example = jax.tree.map(lambda x: x[0], task.blank(1))
+    rows = task.blank(1) if task.blank else task.parse_prompt(PROMPTS[name])
+    example = jax.tree.map(lambda x: x[0], rows)
     shapes = jax.eval_shape(method.init, jax.random.key(0), example)
     params, step = weights.read(tmp_path / "new")
     assert step > 0
