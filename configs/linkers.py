@@ -13,8 +13,9 @@ The argument after the colon picks, in any order:
                molecules that were held out
 
 and `method`, `order`, `network` and `size` of configs/molecules.py, whose networks and
-schedules these are; `moses` is for an accelerator. Fragments stand at both ends of the
-string, so that only a stop outcome can end it.
+schedules these are; with MOSES, 2,500 updates of the learned order took 53 minutes of one
+core. `moses` is for an accelerator. Fragments stand at both ends of the string, so that
+only a stop outcome can end it.
 """
 
 import pathlib

@@ -16,8 +16,9 @@ The argument after the colon picks, in any order:
 The quickstart is `tier=easy`: on two cores some minutes, 100 % exact match on held-out
 graphs (3 seeds). `paper` is the planning network and schedule of Zhang et al. (arXiv 2606.02133):
 12 layers of width 128, a posterior of 6 layers of width 64, 78,100 updates of 64
-examples. `cpu` is sized for minutes on two cores; `smoke` ends within a minute, nearly
-all of which is compilation, and learns nothing. RESULTS.md says what each reaches.
+examples. `cpu` is sized for minutes on two cores, half an hour for medium; `smoke` ends
+within a minute, nearly all of which is compilation, and learns nothing. RESULTS.md says
+what each reaches.
 """
 
 import pathlib

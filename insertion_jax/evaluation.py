@@ -50,7 +50,7 @@ def make_evaluation(
         if task.blank is None
         else task.blank(num_examples)
     )
-    bounded = _first(_distinct(held_out), min(num_bounds, num_examples))
+    bounded = _first_distinct(held_out, min(num_bounds, num_examples))
     sample = sampling.make_sampler(method, options, batch_size)
     bound = make_bounds(method, batch_size)
 
@@ -150,12 +150,14 @@ def _first(examples: Batch, count: int) -> Batch:
     return jax.tree.map(lambda x: x[:count], examples)
 
 
-def _distinct(examples: Batch) -> Batch:
-    """Without rows that repeat the one before: their bounds would count as new."""
-    columns = [x for x in examples._replace(index=None) if x is not None]
-    new = np.zeros(len(examples.length), bool)
-    new[:1] = True
-    for x in map(np.asarray, columns):
-        differs = x[1:] != x[:-1]
-        new[1:] |= differs.reshape(len(differs), -1).any(axis=1)
-    return jax.tree.map(lambda x: x[new], examples)
+def _first_distinct(examples: Batch, count: int) -> Batch:
+    """Passes over rows that repeat the one before: their bounds would count as new."""
+    new = np.ones(len(examples.length), bool)
+    differs = [
+        (x[1:] != x[:-1]).any(axis=tuple(range(1, x.ndim)))
+        # The index is another in every row.
+        for x in map(np.asarray, examples._replace(index=examples.length))
+    ]
+    new[1:] = np.any(differs, axis=0)
+    rows = np.flatnonzero(new)[:count]
+    return jax.tree.map(lambda x: x[rows], examples)
