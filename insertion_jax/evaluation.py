@@ -42,13 +42,18 @@ def make_evaluation(
     Returns:
       `evaluate(params, progress=False) -> dict` from the metric's name to its
       `Estimate`: the task's metrics, then the method's bounds in nats a sequence.
-      Distances of the whole set have no interval.
+      Intervals know which samples in a row are of one problem; distances of the whole
+      set have none.
     """
     held_out = task.load(split)
     examples = (
         _first(held_out, num_examples)
         if task.blank is None
         else task.blank(num_examples)
+    )
+    # Samples of one problem are not independent; those of no problem are.
+    problem = (
+        np.cumsum(_differs_from_last(examples)) - 1 if task.blank is None else None
     )
     bounded = _first_distinct(held_out, min(num_bounds, num_examples))
     sample = sampling.make_sampler(method, options, batch_size)
@@ -67,16 +72,16 @@ def make_evaluation(
         scores = task.score(
             examples, samples.tokens, samples.length, samples.trace.stopped
         )
-        distances = {}
+        found = {name: estimate(score, problem) for name, score in scores.items()}
         if compares and task.compare is not None:
-            found = task.compare(examples, samples.tokens, samples.length)
-            scores |= found.scores
-            distances = of_sets(found)
-            for sentence in found.missing if progress else ():
+            compared = task.compare(examples, samples.tokens, samples.length)
+            found |= {name: estimate(score) for name, score in compared.scores.items()}
+            found |= of_sets(compared)
+            for sentence in compared.missing if progress else ():
                 print(sentence, file=sys.stderr)
         for name, values in bound(params, bounded, key_bound, progress).items():
-            scores[name] = Score(values, np.ones_like(values))
-        return {name: estimate(score) for name, score in scores.items()} | distances
+            found[name] = estimate(Score(values, np.ones_like(values)))
+        return found
 
     return evaluate
 
@@ -152,6 +157,12 @@ def _first(examples: Batch, count: int) -> Batch:
 
 def _first_distinct(examples: Batch, count: int) -> Batch:
     """Passes over rows that repeat the one before: their bounds would count as new."""
+    rows = np.flatnonzero(_differs_from_last(examples))[:count]
+    return jax.tree.map(lambda x: x[rows], examples)
+
+
+def _differs_from_last(examples: Batch) -> np.ndarray:
+    """Whether a row is not that before it; the first never is."""
     new = np.ones(len(examples.length), bool)
     differs = [
         (x[1:] != x[:-1]).any(axis=tuple(range(1, x.ndim)))
@@ -159,5 +170,4 @@ def _first_distinct(examples: Batch, count: int) -> Batch:
         for x in map(np.asarray, examples._replace(index=examples.length))
     ]
     new[1:] = np.any(differs, axis=0)
-    rows = np.flatnonzero(new)[:count]
-    return jax.tree.map(lambda x: x[rows], examples)
+    return new

@@ -69,6 +69,61 @@ def test_intervals_of_ratios_cover_the_truth():
     assert covered_if_independent / num_trials < 0.8
 
 
+@pytest.mark.parametrize("spread", [0.5, 5.0])
+def test_intervals_of_rates_know_of_problems(spread):
+    rng = np.random.default_rng(0)
+    num_trials, num_problems, rate, num_samples = 1_000, 60, 0.8, 50
+    problem = np.repeat(np.arange(num_problems), num_samples)
+    covered, covered_if_independent = 0, 0
+    for _ in range(num_trials):
+        # Some problems are harder than others.
+        own = rng.beta(rate * spread, (1 - rate) * spread, num_problems)
+        score = mean_of(rng.random(len(problem)) < own[problem], is_rate=True)
+        found = evaluation.estimate(score, problem)
+        covered += found.low <= rate <= found.high
+        found = evaluation.estimate(score)
+        covered_if_independent += found.low <= rate <= found.high
+    assert covered / num_trials == pytest.approx(0.95, abs=0.025)
+    assert covered_if_independent / num_trials < 0.7
+
+
+def test_rates_of_one_sample_a_problem_are_wilsons():
+    score = Score(
+        np.array([1.0, 0, 0, 1, 0]), np.array([1.0, 0, 1, 1, 0]), is_rate=True
+    )
+    grouped = evaluation.estimate(score, np.array([0, 0, 1, 2, 2]))
+    assert grouped == evaluation.estimate(score)
+    assert grouped[1:3] == estimates.wilson(2, 3)
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_problems_that_all_say_the_same_count_once(value):
+    score = mean_of(np.full(100, value), is_rate=True)
+    found = evaluation.estimate(score, np.arange(100) // 20)
+    assert found[1:3] == estimates.wilson(5 * value, 5)
+    assert found.num_examples == 100
+
+
+@pytest.mark.parametrize("total", [[1.0, 1, 1, 1], [1.0, 0, 1, 0]])
+def test_intervals_of_rates_are_never_narrower_than_of_independent_samples(total):
+    score = mean_of(total, is_rate=True)
+    found = evaluation.estimate(score, np.array([0, 0, 1, 1]))
+    independent = evaluation.estimate(score)
+    assert found.low <= independent.low
+    assert found.high >= independent.high
+
+
+def test_rates_with_several_trials_an_entry():
+    # Shares of new linkers, of those that each pair has.
+    count = np.array([4.0, 6, 10, 5])
+    score = Score(np.array([4.0, 0, 10, 0]), count, is_rate=True)
+    found = evaluation.estimate(score)
+    low, high = estimates.wilson(14, 25)
+    assert found.value == 14 / 25
+    assert found.low < low < high < found.high
+    assert found.low >= 0
+
+
 def test_ratio_is_of_sums():
     found = evaluation.estimate(Score(np.array([1.0, 9.0]), np.array([1.0, 19.0])))
     assert found.value == 0.5

@@ -6,7 +6,7 @@ import functools
 import numpy as np
 import pytest
 
-from insertion_jax import evaluation, sampling, types
+from insertion_jax import estimates, evaluation, sampling, types
 from insertion_jax.chemistry import molecules as chemistry_molecules
 from insertion_jax.tasks import examples, linker_data, linkers, molecule_data
 from insertion_jax.types import InputError, Score, Task
@@ -79,6 +79,9 @@ def test_a_problem_asked_twice_is_bounded_once(task, num_bounds, problems):
     found = measure({})
     # The samples are the targets.
     assert found["recovered"].value == 1.0
+    # Two samples of a problem are not two that are independent.
+    sampled = 1 if problems == 1 else 6
+    assert found["survived"][1:3] == estimates.wilson(sampled, sampled)
     if not problems:
         assert "elbo" not in found
         return
