@@ -73,16 +73,30 @@ _DISTRIBUTED = flags.DEFINE_bool(
     "One process of several, such as the hosts of a TPU pod: join the others first.",
 )
 
+# The flags that not every mode uses.
+_DRAWING = ("evaluate", "sample", "orders")
+_MODES_OF = {
+    "config": ("train", "prepare"),
+    "model": (*_DRAWING, "export"),
+    "split": _DRAWING,
+    "num_samples": _DRAWING,
+    "samples_per_problem": ("evaluate",),
+    "prompt": ("sample",),
+    "temperature": _DRAWING,
+    "top_p": _DRAWING,
+    "greedy": _DRAWING,
+    "bounds": ("sample",),
+    "seed": _DRAWING,
+    "distributed": ("train",),
+}
+
 
 def main(argv):
     """Runs one mode; see the flags."""
     if len(argv) > 1:
         raise InputError(f"Unexpected argument {argv[1]!r}; flags start with --.")
+    _check_mode(_MODE.value)
     if _MODE.value == "prepare":
-        if _MODEL.value is not None:
-            raise InputError(
-                "--model is not for --mode=prepare, which needs a --config."
-            )
         modes.prepare(_config("preparing data"))
         return
     if not _WORKDIR.value:
@@ -91,16 +105,8 @@ def main(argv):
         raise InputError(
             f"--workdir is {_WORKDIR.value!r}; it must be a folder, such as a mounted one."
         )
-    if _DISTRIBUTED.value and _MODE.value != "train":
-        raise InputError(
-            "--distributed is for --mode=train; one process does the rest."
-        )
     workdir = pathlib.Path(_WORKDIR.value).expanduser().absolute()
     if _MODE.value == "train":
-        if _MODEL.value is not None:
-            raise InputError(
-                "--model cannot be trained on; leave it out to train anew."
-            )
         config = _config("training")
         if _DISTRIBUTED.value:
             jax.distributed.initialize()
@@ -144,6 +150,17 @@ def main(argv):
             prompt=_PROMPT.value,
             with_bounds=_BOUNDS.value,
         )
+
+
+def _check_mode(mode):
+    """Raises an InputError where a flag was given that the mode would ignore."""
+    for name, others in _MODES_OF.items():
+        if flags.FLAGS[name].present and mode not in others:
+            *most, last = others
+            allowed = " and ".join(filter(None, [", ".join(most), last]))
+            raise InputError(
+                f"--{name} is for --mode={allowed}; --mode={mode} would ignore it."
+            )
 
 
 def _config(purpose):

@@ -240,8 +240,9 @@ def test_a_broken_config_file_keeps_its_traceback(call, tmp_path):
 
 @pytest.mark.parametrize("mode", [mode for mode in modes.MODES if mode != "prepare"])
 def test_workdir_is_missing(refusal, mode):
+    config = [SMOKE] if mode == "train" else []
     for workdir in ([], ["--workdir="]):
-        text = refusal(f"--mode={mode}", SMOKE, *workdir)
+        text = refusal(f"--mode={mode}", *config, *workdir)
         assert text == "--workdir is missing: it names the directory of the run."
 
 
@@ -310,7 +311,8 @@ class TestModesThatNeedARun:
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        (["--distributed"], "--distributed is for --mode=train"),
+        (["--distributed"], "--distributed is for --mode=train; --mode=.* ignore it."),
+        ([SMOKE], "--config is for --mode=train and prepare; --mode=.* ignore it."),
         (
             ["--greedy", "--top_p=0.5"],
             "--greedy goes without --temperature and --top_p",
@@ -320,6 +322,24 @@ class TestModesThatNeedARun:
 def test_flags_that_exclude_one_another(refusal, untrained, mode, flags, sentence):
     text = refusal(f"--mode={mode}", f"--workdir={untrained}", *flags)
     assert_matches(sentence, text)
+
+
+@pytest.mark.parametrize(
+    ("mode", "flag", "modes"),
+    [
+        ("train", "--temperature=1", "evaluate, sample and orders"),
+        ("train", "--model=moses", "evaluate, sample, orders and export"),
+        ("prepare", "--num_samples=3", "evaluate, sample and orders"),
+        ("evaluate", "--prompt=0>1", "sample"),
+        ("orders", "--bounds", "sample"),
+        ("sample", "--samples_per_problem=2", "evaluate"),
+        ("export", "--seed=1", "evaluate, sample and orders"),
+    ],
+)
+def test_flags_of_other_modes(refusal, untrained, mode, flag, modes):
+    text = refusal(f"--mode={mode}", f"--workdir={untrained}", flag)
+    name = flag.partition("=")[0]
+    assert text == f"{name} is for --mode={modes}; --mode={mode} would ignore it."
 
 
 @pytest.mark.parametrize(
