@@ -88,7 +88,12 @@ def _look(config):
     label = _LABELS.get(name, f"{name.replace('_', ' ')} order")
     if network != "canvas":
         label += f", {network} network"
-    return label, {"color": _COLORS[name], "linestyle": _STYLES[network]}
+    look = {"color": _COLORS[name], "linestyle": _STYLES[network]}
+    scale = config["optim"]["group_scale"].get("order", 1.0)
+    if scale != 1:
+        label += f", posterior at {scale:g} of the rate"
+        look["linestyle"] = "-."
+    return label, look
 
 
 def _clock(lines):

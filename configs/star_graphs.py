@@ -280,6 +280,10 @@ def _cpu(config):
         # To look an edge up, heads must tell 56 ids apart by phases that hardly turn
         # over a prompt of 112 tokens; 16 wide and of base 10,000 they have few.
         config.network.update(num_heads=2, rope_base=1e6)
+        if config.method.get("order") == "learned":
+            # At full rate the order is settled, and left to right, before the policy
+            # has learned to look edges up backwards; the junction is then guessed.
+            config.optim.group_scale.order = 0.1
     # Four canvases an example for every order and method. Only a learned order has to
     # look at one step twice, to compare.
     method = config.method
