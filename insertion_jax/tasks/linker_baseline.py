@@ -21,7 +21,7 @@ def scores(
     *,
     vocabulary: smiles.Vocabulary,
     counts: Mapping[str, int],
-    num_samples: int = 250,
+    num_samples: Sequence[int],
     ranks: Sequence[int] = (125,),
     num_workers: int | None = None,
     progress: bool = False,
@@ -32,7 +32,7 @@ def scores(
       examples: N rows of the linker task, a pair each.
       vocabulary: of the tokens.
       counts: how often each linker comes in training, most frequent first.
-      num_samples: a pair, both ways round counted.
+      num_samples: of each pair, both ways round counted.
       ranks: as in `linker_scores.pair_scores`.
       num_workers: as in `workers.run`.
       progress: show how far it is.
@@ -40,26 +40,26 @@ def scores(
     Returns:
       Those of `linker_scores.pair_scores`, of N numbers.
     """
-    strings = [
-        _pieces(np.asarray(tokens)[: int(length)], anchored, closed, vocabulary)
-        for tokens, length, anchored, closed in zip(
+    asked = [
+        (_pieces(np.asarray(tokens)[: int(length)], anchored, closed, vocabulary), num)
+        for tokens, length, anchored, closed, num in zip(
             examples.tokens,
             examples.length,
             np.asarray(examples.anchored),
             np.asarray(examples.closed),
+            num_samples,
             strict=True,
         )
     ]
     # A linker of low rank is never tried, and all of them need not be sent.
-    tried = dict(list(counts.items())[:num_samples])
+    tried = dict(list(counts.items())[: max(num_samples, default=0)])
     pairs = workers.run(
         functools.partial(
             _pair,
             tried=tried,
-            num_samples=num_samples,
             ranks=linker_scores.ranks(counts),
         ),
-        strings,
+        asked,
         title="most frequent linkers",
         num_workers=num_workers,
         progress=progress,
@@ -73,7 +73,8 @@ def _pieces(ids, anchored, closed, vocabulary):
     return tuple(map(vocabulary.decode, (ids[:first], ids[first:middle], ids[middle:])))
 
 
-def _pair(pieces, *, tried, num_samples, ranks):
+def _pair(asked, *, tried, ranks):
+    pieces, num_samples = asked
     first, _, second = pieces
     target = survival.examine(*pieces)
     numbered = fragments.parse_fragments(f"{first}*.*{second}")

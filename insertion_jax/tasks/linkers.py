@@ -268,7 +268,8 @@ def make(
             pairs,
             vocabulary=known,
             counts=linkers(),
-            num_samples=max(map(len, groups)),
+            # As many tries as the model has; a pair that comes twice has twice as many.
+            num_samples=list(map(len, groups)),
             progress=True,
         )
         scores = {f"most frequent: {name}": score for name, score in baseline.items()}

@@ -39,7 +39,7 @@ def test_scores(cuts):
             examples,
             vocabulary=vocabulary,
             counts=counts,
-            num_samples=number,
+            num_samples=np.broadcast_to(number, len(chosen)).tolist(),
             ranks=(1,),
         )
         assert len(found["recovered"].total) == len(chosen)
@@ -50,3 +50,5 @@ def test_scores(cuts):
     assert every["novel"] == 0
     assert recovered(2)["recovered_rare@1"] == 0
     assert recovered(2)["distinct_linkers"] <= 2
+    # Each pair has a number of its own.
+    assert recovered([2] * 4 + [0] * 4)["distinct_linkers"] <= 1
