@@ -13,7 +13,7 @@ The argument after the colon picks, in any order:
                molecules that were held out
 
 and `method`, `order`, `network` and `size` of configs/molecules.py, whose networks and
-schedules these are; with MOSES, 2,500 updates of the learned order took 53 minutes of one
+schedules these are; with MOSES, 4,500 updates of the learned order took 90 minutes of one
 core. `moses` is for an accelerator. Fragments stand at both ends of the string, so that
 only a stop outcome can end it.
 """
