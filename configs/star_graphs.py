@@ -16,9 +16,9 @@ The argument after the colon picks, in any order:
 The quickstart is `tier=easy`: on two cores some minutes, 100 % exact match on held-out
 graphs (3 seeds). `paper` is the planning network and schedule of Zhang et al. (arXiv 2606.02133):
 12 layers of width 128, a posterior of 6 layers of width 64, 78,100 updates of 64
-examples. `cpu` is sized for minutes on two cores, half an hour for medium; `smoke` ends
-within a minute, nearly all of which is compilation, and learns nothing. RESULTS.md says
-what each reaches.
+examples. `cpu` is sized for minutes on two cores, half an hour for medium, and under an
+hour for hard; `smoke` ends within a minute, nearly all of which is compilation, and
+learns nothing. RESULTS.md says what each reaches.
 """
 
 import pathlib
@@ -302,7 +302,7 @@ def _cpu(config):
         config.order_network.embedding_scale = 1.0
     # A long average would still hold what the network was before it found the rule.
     config.optim.ema_decay = 0.99
-    steps = {"tiny": 1_000, "easy": 1_500, "medium": 15_000, "hard": 10_000}
+    steps = {"tiny": 1_000, "easy": 1_500, "medium": 15_000, "hard": 7_000}
     if method.name != "insertion_process":  # a canvas has fewer tokens to learn from
         steps |= {"tiny": 4_000, "easy": 3_000}
     config.train.update(
