@@ -21,7 +21,7 @@ from absl import app, flags
 from ml_collections import config_flags
 
 from insertion_jax import build
-from insertion_jax.training import buckets, state
+from insertion_jax.training import buckets
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "What to train.")
 _TURNS = flags.DEFINE_integer("turns", 5, "How often each is timed.", lower_bound=1)
@@ -30,24 +30,16 @@ _TURNS = flags.DEFINE_integer("turns", 5, "How often each is timed.", lower_boun
 def main(argv):
     del argv
     config = _CONFIG.value
-    task = build.task(config)
-    method = build.method(config, task)
-    settings = build.optimizer_config(config)
-    optimizer = state.make_optimizer(settings)
     loop = build.loop_config(config)
-    examples = task.load("train")
-    lengths = np.asarray(examples.length)
     if loop.max_padding == 1:
         raise app.UsageError("train.max_padding is 1: this config has no buckets.")
+    task, examples, first, train_step = measure.training(config)
+    lengths = examples.length
     of_length = buckets.make(lengths, loop.max_padding, loop.bucket_steps)
-
-    example = jax.tree.map(lambda x: np.asarray(x[0]), examples)
-    first = state.init_state(jax.random.key(0), method, example, optimizer)
-    train_step = state.make_train_step(method, optimizer, settings)
 
     def step_of(rows, width):
         chosen = np.random.default_rng(0).choice(rows, loop.batch_size)
-        batch = jax.tree.map(lambda x: np.asarray(x)[chosen], examples)
+        batch = jax.tree.map(lambda x: x[chosen], examples)
         batch = buckets.trim(batch, width)
         run, *_ = measure.compile(train_step, first, batch)
         return lambda: run(first, batch)

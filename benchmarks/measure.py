@@ -7,6 +7,10 @@ import time
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+
+from insertion_jax import build
+from insertion_jax.training import state
 
 _MATMUL_SIZE = 1024
 
@@ -34,6 +38,23 @@ def compile(function, *args):
     compiled = jax.jit(function).lower(*args).compile()
     memory = compiled.memory_analysis()
     return compiled, compiled.cost_analysis()["flops"], memory.temp_size_in_bytes
+
+
+def training(config):
+    """What a config trains.
+
+    Returns:
+      `(task, examples, first, train_step)`: the training split, the state before the
+      first step, and the step.
+    """
+    task = build.task(config)
+    method = build.method(config, task)
+    settings = build.optimizer_config(config)
+    optimizer = state.make_optimizer(settings)
+    examples = jax.tree.map(np.asarray, task.load("train"))
+    example = jax.tree.map(lambda x: x[0], examples)
+    first = state.init_state(jax.random.key(0), method, example, optimizer)
+    return task, examples, first, state.make_train_step(method, optimizer, settings)
 
 
 def seconds_in_turns(calls: dict, turns: int, dtype="float32"):

@@ -15,12 +15,10 @@ import tempfile
 
 import jax
 import measure
-import numpy as np
 from absl import app, flags
 from ml_collections import config_flags
 
 from insertion_jax import build
-from insertion_jax.training import state
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "What to train.")
 _STEPS = flags.DEFINE_integer("steps", 10, "Steps to profile.", lower_bound=1)
@@ -42,18 +40,10 @@ _PARTS = {
 def main(argv):
     del argv
     config = _CONFIG.value
-    task = build.task(config)
-    method = build.method(config, task)
-    settings = build.optimizer_config(config)
-    optimizer = state.make_optimizer(settings)
+    _, examples, current, train_step = measure.training(config)
     batch_size = build.loop_config(config).batch_size
-    examples = jax.tree.map(np.asarray, task.load("train"))
     batch = jax.tree.map(lambda x: x[:batch_size], examples)
-    example = jax.tree.map(lambda x: x[0], examples)
-    current = state.init_state(jax.random.key(0), method, example, optimizer)
-    step, _, _ = measure.compile(
-        state.make_train_step(method, optimizer, settings), current, batch
-    )
+    step, _, _ = measure.compile(train_step, current, batch)
     part_of = {
         name: next(
             (part for part, pattern in _PARTS.items() if re.search(pattern, source)),

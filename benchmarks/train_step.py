@@ -21,12 +21,11 @@ import time
 
 import jax
 import measure
-import numpy as np
 from absl import app, flags
 from ml_collections import config_flags
 
 from insertion_jax import build
-from insertion_jax.training import data, state
+from insertion_jax.training import data
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "What to train.")
 _TURNS = flags.DEFINE_integer("turns", 7, "Chunks to time.", lower_bound=1)
@@ -35,19 +34,10 @@ _TURNS = flags.DEFINE_integer("turns", 7, "Chunks to time.", lower_bound=1)
 def main(argv):
     del argv
     config = _CONFIG.value
-    task = build.task(config)
-    method = build.method(config, task)
-    settings = build.optimizer_config(config)
-    optimizer = state.make_optimizer(settings)
+    task, examples, first, train_step = measure.training(config)
     loop = build.loop_config(config)
     place = build.place(config)
-    examples = task.load("train")
-
-    example = jax.tree.map(lambda x: np.asarray(x[0]), examples)
-    current = place.put_state(
-        state.init_state(jax.random.key(0), method, example, optimizer)
-    )
-    train_step = state.make_train_step(method, optimizer, settings)
+    current = place.put_state(first)
     train_chunk = place.compile(train_step)
     chunks = data.Chunks(
         examples,
