@@ -1,0 +1,82 @@
+"""What star graphs allow a fixed direction: exact match of the best model that looks
+ahead a number of edges.
+
+    python benchmarks/plan_ceilings.py --split=test
+
+Written from the left, a path is forced as far as the junction, where any arm may be the
+one that leads to the goal; written from the goal back, it is forced as far as the
+junction, where any arm may be the one that comes from the source (all tiers but easy:
+there the source is the junction). A model that looks h edges ahead knows what lies on
+each arm so far and no further: it takes the arm on which it sees source or goal, and
+otherwise guesses among those that go on. Written from both ends towards the junction
+every step is forced.
+"""
+
+import collections
+
+import numpy as np
+from absl import app, flags
+
+from insertion_jax.tasks.star_graph_generator import SPLIT_SEEDS, TIERS, split_graphs
+
+_SPLIT = flags.DEFINE_enum("split", "test", list(SPLIT_SEEDS), "Whose graphs.")
+_LOOK_AHEAD = range(7)
+
+
+def main(argv):
+    del argv
+    print("| tier | direction | " + " | ".join(map(str, _LOOK_AHEAD)) + " |")
+    print("|---" * (2 + len(_LOOK_AHEAD)) + "|")
+    for name, tier in TIERS.items():
+        graphs = list(split_graphs(tier, _SPLIT.value))
+        for direction, ceiling in (("backwards", backwards), ("forwards", forwards)):
+            shares = [
+                np.mean([ceiling(graph, edges) for graph in graphs])
+                for edges in _LOOK_AHEAD
+            ]
+            row = " | ".join(f"{share:.3f}" for share in shares)
+            print(f"| {name} | {direction} | {row} |", flush=True)
+
+
+def forwards(graph, look_ahead):
+    """Probability of the right arm out of the junction, of a `StarGraph`."""
+    junction = _junction(graph)
+    after = graph.path[graph.path.index(junction) + 1 :]
+    return _right_arm(graph.edges, junction, len(after), look_ahead)
+
+
+def backwards(graph, look_ahead):
+    """Probability of the right arm into the junction; 1 where the source is it."""
+    junction = _junction(graph)
+    reversed_edges = [(v, u) for u, v in graph.edges]
+    num_before = graph.path.index(junction)
+    return _right_arm(reversed_edges, junction, num_before, look_ahead)
+
+
+def _right_arm(edges, junction, distance, look_ahead):
+    """1 over the number of arms that go on out of sight; 1 if the end is in sight."""
+    if distance <= look_ahead:
+        return 1.0
+    following = {u: v for u, v in edges if u != junction}
+    return 1 / sum(
+        _length(following, node) > look_ahead
+        for start, node in edges
+        if start == junction
+    )
+
+
+def _length(following, node):
+    """Number of nodes from this one to the last."""
+    count = 1
+    while node in following:
+        node, count = following[node], count + 1
+    return count
+
+
+def _junction(graph):
+    """The node that most edges leave."""
+    return collections.Counter(node for node, _ in graph.edges).most_common(1)[0][0]
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,69 @@
+"""What the benchmarks say of star graphs: first wrong insertions, and what is forced."""
+
+import importlib.util
+import pathlib
+
+import pytest
+
+from insertion_jax.tasks.star_graph_generator import StarGraph
+
+_FOLDER = pathlib.Path(__file__).parents[1] / "benchmarks"
+# Two arms enter junction 0 and three leave it; the path is 1, 0, 3, 4.
+_EDGES = [[1, 0], [2, 0], [0, 3], [0, 5], [3, 4], [0, 6]]
+_TARGET = [1, 0, 0, 3, 3, 4]
+
+
+@pytest.fixture(scope="module")
+def failures():
+    return _benchmark("plan_failures")
+
+
+@pytest.fixture(scope="module")
+def ceilings():
+    return _benchmark("plan_ceilings")
+
+
+def _benchmark(name):
+    spec = importlib.util.spec_from_file_location(name, _FOLDER / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_junction_is_the_node_that_most_edges_leave(failures):
+    assert failures.junction_of(_EDGES) == 0
+    assert failures.junction_of([[1, 0], [2, 0], [3, 0], [0, 4], [0, 5]]) == 0
+
+
+@pytest.mark.parametrize(
+    ("sample", "steps", "kind"),
+    [
+        # Backwards, until the wrong arm is taken into the junction.
+        ([2, 0, 0, 3, 3, 4], [5, 4, 3, 2, 1, 0], "enters"),
+        # Left to right, until the wrong arm is taken out of it.
+        ([1, 0, 0, 5], [0, 1, 2, 3], "leaves"),
+        ([1, 0, 0, 0, 3, 3, 4], [6, 5, 4, 3, 2, 1, 0], "too often"),
+        ([1, 0, 7, 0, 3, 3, 4], [0, 1, 6, 2, 3, 4, 5], "other"),
+        # 3 cannot stand left of 0, although it is on the path.
+        ([3, 0], [1, 0], "other"),
+        ([0, 3, 3, 4], [3, 2, 1, 0], "stopped"),
+        ([], [], "stopped"),
+        # What counts is the first mistake, not the most striking one.
+        ([2, 0, 0, 5], [3, 2, 1, 0], "leaves"),
+    ],
+)
+def test_first_wrong(failures, sample, steps, kind):
+    found = failures.first_wrong(sample, steps, _TARGET, _EDGES, 0)
+    assert found == kind
+
+
+def test_ceilings_by_hand(ceilings):
+    # 7 enters 1, so that the source is two edges from the junction.
+    edges = tuple(map(tuple, [[7, 1], *_EDGES]))
+    graph = StarGraph(edges, source=7, goal=4, path=(7, 1, 0, 3, 4))
+    backwards = [ceilings.backwards(graph, edges) for edges in range(3)]
+    # One edge ahead 2 is seen not to be the source, and to have nothing before it.
+    assert backwards == [1 / 2, 1, 1]
+    forwards = [ceilings.forwards(graph, edges) for edges in range(3)]
+    assert forwards == [1 / 3, 1, 1]
+    assert ceilings.backwards(graph._replace(source=0, path=(0, 3, 4)), 0) == 1
