@@ -16,7 +16,9 @@ canvas the path, that is, if the canvas is no longer a subsequence of it:
     other      any other node
     stopped    nothing was wrong but to stop
 
-Then a line of JSON. `guess` is what a model reaches that writes backwards and picks any
+Of the right plans whose source lies two edges or more before the junction it also
+counts those in which a node between the two is inserted before the junction: these are
+not written backwards. Then a line of JSON. `guess` is what a model reaches that writes backwards and picks any
 of the arms that enter the junction. --picture=FILE draws the shares of all runs.
 """
 
@@ -38,7 +40,7 @@ _LABELS = flags.DEFINE_list(
     "labels", None, "Names of the runs; their folders' if none."
 )
 _PICTURE = flags.DEFINE_string("picture", None, "File to draw to.")
-_COLORS = ("#440154", "#21918c", "#e07b39", "#8d949e")
+_COLORS = ("#440154", "#b5367a", "#21918c", "#8d949e")
 
 
 def main(argv):
@@ -48,9 +50,9 @@ def main(argv):
         raise app.UsageError(f"--labels names {len(labels)} runs of {len(folders)}.")
     found = {}
     for label, folder in zip(labels, folders, strict=True):
-        by_distance, wrong = failures_of(folder)
+        by_distance, wrong, ahead = failures_of(folder)
         found[label] = by_distance
-        show(label, by_distance, wrong)
+        show(label, by_distance, wrong, ahead)
     if _PICTURE.value:
         draw(found, _PICTURE.value)
 
@@ -59,15 +61,16 @@ def failures_of(folder):
     """Reads a run's samples.
 
     Returns:
-      `(by_distance, wrong)`: for each number of edges before the junction, in order, the
-      list of pairs (right or not, the chance of guessing the arm on the way back); and a
-      count of each kind of first wrong insertion.
+      `(by_distance, wrong, ahead)`: for each number of edges before the junction, in order, the
+      list of pairs (right or not, the chance of guessing the arm on the way back); a
+      count of each kind of first wrong insertion; and for each right plan with nodes
+      between source and junction whether one of them came before the junction.
     """
     path = folder / "samples" / "samples.jsonl"
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     split = runs.read_json(path.with_name("meta.json"))["split"]
     problems = build.task(runs.load_config(folder)).load(split)
-    by_distance, wrong = collections.defaultdict(list), collections.Counter()
+    by_distance, wrong, ahead = collections.defaultdict(list), collections.Counter(), []
     for row in rows:
         prompt = problems.prompt[row["index"]][problems.prompt_mask[row["index"]]]
         *edges, _ = (prompt.reshape(-1, 2) - NUM_SPECIALS).tolist()
@@ -76,10 +79,13 @@ def failures_of(folder):
         before = (target.index(junction) + 1) // 2
         num_entering = sum(end == junction for _, end in edges) if before else 1
         by_distance[before].append((sample == target, 1 / num_entering))
+        steps = row["insertion_steps"]
         if sample != target:
-            steps = row["insertion_steps"]
             wrong[first_wrong(sample, steps, target, edges, junction)] += 1
-    return dict(sorted(by_distance.items())), wrong
+        elif before > 1:
+            between, rest = steps[1 : 2 * before - 1], steps[2 * before - 1 :]
+            ahead.append(min(between) < min(rest[:2]))
+    return dict(sorted(by_distance.items())), wrong, ahead
 
 
 def junction_of(edges):
@@ -111,7 +117,7 @@ def first_wrong(sample, steps, target, edges, junction):
     return "stopped"
 
 
-def show(name, by_distance, wrong):
+def show(name, by_distance, wrong, ahead):
     """Prints what was found of one run."""
     num_plans, num_wrong = sum(map(len, by_distance.values())), sum(wrong.values())
     print(f"{name}: {num_plans:,} plans, {num_wrong:,} of them wrong")
@@ -134,7 +140,9 @@ def show(name, by_distance, wrong):
             print("|---" * (len(by_distance) + 1) + "|")
     for kind, count in wrong.most_common():
         print(f"{count:6,} {kind}")
+    print(f"a node between source and junction first: {sum(ahead)} of {len(ahead)}")
     report = {"exact_match": match, "guess": guess, "wrong": dict(wrong)}
+    report["between_first"] = [sum(ahead), len(ahead)]
     print(json.dumps({"run": name, "plans": num_plans} | report) + "\n")
 
 

@@ -93,6 +93,9 @@ def _look(config):
     if scale != 1:
         label += f", posterior at {scale:g} of the rate"
         look["linestyle"] = "-."
+    if method.get("entropy_weight"):
+        label += ", entropy bonus"
+        look["linestyle"] = (0, (6, 1))
     return label, look
 
 
