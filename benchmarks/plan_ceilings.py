@@ -1,7 +1,7 @@
 """What star graphs allow a fixed direction: exact match of the best model that looks
-ahead a number of edges.
+ahead a number of edges, on the test graphs of each tier.
 
-    python benchmarks/plan_ceilings.py --split=test
+    python benchmarks/plan_ceilings.py
 
 Written from the left, a path is forced as far as the junction, where any arm may be the
 one that leads to the goal; written from the goal back, it is forced as far as the
@@ -15,20 +15,17 @@ every step is forced.
 import collections
 
 import numpy as np
-from absl import app, flags
 
-from insertion_jax.tasks.star_graph_generator import SPLIT_SEEDS, TIERS, split_graphs
+from insertion_jax.tasks.star_graph_generator import TIERS, split_graphs
 
-_SPLIT = flags.DEFINE_enum("split", "test", list(SPLIT_SEEDS), "Whose graphs.")
 _LOOK_AHEAD = range(7)
 
 
-def main(argv):
-    del argv
+def main():
     print("| tier | direction | " + " | ".join(map(str, _LOOK_AHEAD)) + " |")
     print("|---" * (2 + len(_LOOK_AHEAD)) + "|")
     for name, tier in TIERS.items():
-        graphs = list(split_graphs(tier, _SPLIT.value))
+        graphs = list(split_graphs(tier, "test"))
         for direction, ceiling in (("backwards", backwards), ("forwards", forwards)):
             shares = [
                 np.mean([ceiling(graph, edges) for graph in graphs])
@@ -79,4 +76,4 @@ def _junction(graph):
 
 
 if __name__ == "__main__":
-    app.run(main)
+    main()
