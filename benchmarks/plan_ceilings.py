@@ -6,8 +6,8 @@ ahead a number of edges, on the test graphs of each tier.
 Written from the left, a path is forced as far as the junction, where any arm may be the
 one that leads to the goal; written from the goal back, it is forced as far as the
 junction, where any arm may be the one that comes from the source (all tiers but easy:
-there the source is the junction). A model that looks h edges ahead knows what lies on
-each arm so far and no further: it takes the arm on which it sees source or goal, and
+there the source is the junction). A model that looks h edges ahead knows the nodes up to h
+edges away on each arm, and whether the arm ends with them: it takes the arm on which it sees source or goal, and
 otherwise guesses among those that go on. Written from both ends towards the junction
 every step is forced.
 """

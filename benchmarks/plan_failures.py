@@ -10,10 +10,10 @@ of exact matches by the number of edges from the source to the junction, and cou
 first wrong insertions. An insertion is wrong if nothing that comes later can make the
 canvas the path, that is, if the canvas is no longer a subsequence of it:
 
-    enters     a node before the junction on another arm: guessed on the way back
-    leaves     a node after the junction on another arm: guessed on the way there
+    enters     the node right before the junction on another arm: guessed going back
+    leaves     the node right after it on another arm: guessed going forward
     too often  a node of the path all of whose places are taken
-    other      any other node
+    other      any other node, also one further out on another arm
     stopped    nothing was wrong but to stop
 
 Of the right plans whose source lies two edges or more before the junction it also
