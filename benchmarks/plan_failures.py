@@ -16,10 +16,11 @@ canvas the path, that is, if the canvas is no longer a subsequence of it:
     other      any other node, also one further out on another arm
     stopped    nothing was wrong but to stop
 
-Of the right plans whose source lies two edges or more before the junction it also
-counts those in which a node between the two is inserted before the junction: these are
-not written backwards. Then a line of JSON. `guess` is what a model reaches that writes backwards and picks any
-of the arms that enter the junction. --picture=FILE draws the shares of all runs.
+`guess` is what a model reaches that writes backwards and picks any of the arms that
+enter the junction. Also counted: the plans that begin with goal and source; and, of the
+right plans whose source lies two edges or more before the junction, those in which the
+node after the source comes before the junction (a random order: half of them; a
+backward one: none). Then a line of JSON. --picture=FILE draws the shares of all runs.
 """
 
 import collections
@@ -31,6 +32,7 @@ import numpy as np
 from absl import app, flags
 
 from insertion_jax import build, estimates, runs
+from insertion_jax.tasks.star_graph_places import junction
 from insertion_jax.types import NUM_SPECIALS
 
 matplotlib.use("Agg")
@@ -45,14 +47,16 @@ _COLORS = ("#440154", "#b5367a", "#21918c", "#8d949e")
 
 def main(argv):
     folders = [pathlib.Path(folder) for folder in argv[1:]]
+    for path in map(_samples, folders):
+        if not path.exists():
+            raise app.UsageError(f"There is no {path}: --mode=sample writes it.")
     labels = _LABELS.value or [folder.name for folder in folders]
     if len(labels) != len(folders):
         raise app.UsageError(f"--labels names {len(labels)} runs of {len(folders)}.")
     found = {}
     for label, folder in zip(labels, folders, strict=True):
-        by_distance, wrong, ahead = failures_of(folder)
-        found[label] = by_distance
-        show(label, by_distance, wrong, ahead)
+        found[label], wrong, orders = failures_of(folder)
+        show(label, found[label], wrong, orders)
     if _PICTURE.value:
         draw(found, _PICTURE.value)
 
@@ -61,40 +65,46 @@ def failures_of(folder):
     """Reads a run's samples.
 
     Returns:
-      `(by_distance, wrong, ahead)`: for each number of edges before the junction, in order, the
-      list of pairs (right or not, the chance of guessing the arm on the way back); a
-      count of each kind of first wrong insertion; and for each right plan with nodes
-      between source and junction whether one of them came before the junction.
+      `(by_distance, wrong, orders)`: for each number of edges before the junction, in
+      order, the list of pairs (right or not, the chance of guessing the arm on the way
+      back); a count of each kind of first wrong insertion; and for each of the two
+      questions about the order a list of answers, yes or no.
     """
-    path = folder / "samples" / "samples.jsonl"
+    path = _samples(folder)
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     split = runs.read_json(path.with_name("meta.json"))["split"]
     problems = build.task(runs.load_config(folder)).load(split)
-    by_distance, wrong, ahead = collections.defaultdict(list), collections.Counter(), []
+    by_distance, wrong = collections.defaultdict(list), collections.Counter()
+    orders = {"ends_first": [], "source_side_first": []}
     for row in rows:
         prompt = problems.prompt[row["index"]][problems.prompt_mask[row["index"]]]
         *edges, _ = (prompt.reshape(-1, 2) - NUM_SPECIALS).tolist()
         target, sample = _nodes(row["target"]), _nodes(row["sample"])
-        junction = junction_of(edges)
-        before = (target.index(junction) + 1) // 2
-        num_entering = sum(end == junction for _, end in edges) if before else 1
+        centre = junction(edges)
+        before = (target.index(centre) + 1) // 2
+        num_entering = sum(end == centre for _, end in edges) if before else 1
         by_distance[before].append((sample == target, 1 / num_entering))
         steps = row["insertion_steps"]
+        orders["ends_first"].append({*steps[:1], *steps[-1:]} == {0, 1})
         if sample != target:
-            wrong[first_wrong(sample, steps, target, edges, junction)] += 1
+            wrong[first_wrong(sample, steps, target, edges, centre)] += 1
         elif before > 1:
-            between, rest = steps[1 : 2 * before - 1], steps[2 * before - 1 :]
-            ahead.append(min(between) < min(rest[:2]))
-    return dict(sorted(by_distance.items())), wrong, ahead
+            orders["source_side_first"].append(source_side_first(steps, before))
+    return dict(sorted(by_distance.items())), wrong, orders
 
 
-def junction_of(edges):
-    """The node that most edges leave."""
-    leaving = collections.Counter(node for node, _ in edges)
-    return leaving.most_common(1)[0][0]
+def source_side_first(steps, before):
+    """Whether the node after the source comes before the junction.
+
+    Args:
+      steps: when each token of a right plan was inserted.
+      before: number of edges from the source to the junction, at least 2.
+    """
+    # The source stands once, then every node twice: where one edge ends, one begins.
+    return min(steps[1:3]) < min(steps[2 * before - 1 : 2 * before + 1])
 
 
-def first_wrong(sample, steps, target, edges, junction):
+def first_wrong(sample, steps, target, edges, centre):
     """The kind of the first insertion that cannot be mended.
 
     Args:
@@ -102,7 +112,7 @@ def first_wrong(sample, steps, target, edges, junction):
       steps: when each was inserted.
       target: the nodes of the right one.
       edges: pairs of nodes.
-      junction: a node.
+      centre: the junction.
     """
     for step in sorted(steps):
         canvas = [node for node, at in zip(sample, steps, strict=True) if at <= step]
@@ -111,13 +121,13 @@ def first_wrong(sample, steps, target, edges, junction):
         node = sample[steps.index(step)]
         if node in target:
             return "too often" if canvas.count(node) > target.count(node) else "other"
-        if [node, junction] in edges:
+        if [node, centre] in edges:
             return "enters"
-        return "leaves" if [junction, node] in edges else "other"
+        return "leaves" if [centre, node] in edges else "other"
     return "stopped"
 
 
-def show(name, by_distance, wrong, ahead):
+def show(name, by_distance, wrong, orders):
     """Prints what was found of one run."""
     num_plans, num_wrong = sum(map(len, by_distance.values())), sum(wrong.values())
     print(f"{name}: {num_plans:,} plans, {num_wrong:,} of them wrong")
@@ -140,9 +150,10 @@ def show(name, by_distance, wrong, ahead):
             print("|---" * (len(by_distance) + 1) + "|")
     for kind, count in wrong.most_common():
         print(f"{count:6,} {kind}")
-    print(f"a node between source and junction first: {sum(ahead)} of {len(ahead)}")
+    for question, answers in orders.items():
+        print(f"{question}: {sum(answers)} of {len(answers)}")
     report = {"exact_match": match, "guess": guess, "wrong": dict(wrong)}
-    report["between_first"] = [sum(ahead), len(ahead)]
+    report |= {name: [sum(yes), len(yes)] for name, yes in orders.items()}
     print(json.dumps({"run": name, "plans": num_plans} | report) + "\n")
 
 
@@ -170,6 +181,10 @@ def draw(found, path):
     axis.grid(alpha=0.25)
     figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize="small")
     figure.savefig(path, dpi=150)
+
+
+def _samples(folder):
+    return folder / "samples" / "samples.jsonl"
 
 
 def _is_subsequence(part, whole):

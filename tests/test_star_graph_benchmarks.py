@@ -6,6 +6,7 @@ import pathlib
 import pytest
 
 from insertion_jax.tasks.star_graph_generator import StarGraph
+from insertion_jax.tasks.star_graph_places import junction
 
 _FOLDER = pathlib.Path(__file__).parents[1] / "benchmarks"
 # Two arms enter junction 0 and three leave it; the path is 1, 0, 3, 4.
@@ -30,9 +31,24 @@ def _benchmark(name):
     return module
 
 
-def test_the_junction_is_the_node_that_most_edges_leave(failures):
-    assert failures.junction_of(_EDGES) == 0
-    assert failures.junction_of([[1, 0], [2, 0], [3, 0], [0, 4], [0, 5]]) == 0
+def test_the_junction_is_the_node_that_most_edges_leave():
+    assert junction(_EDGES) == 0
+    # As many edges end in 7 as in 0, and all of 7's end there.
+    assert junction([[1, 7], [2, 7], [3, 7], [4, 0], [0, 1], [0, 2]]) == 0
+
+
+@pytest.mark.parametrize(
+    ("steps", "yes"),
+    [
+        # The path 7, 1, 0, 3: tokens 7 1 1 0 0 3.
+        ([5, 4, 3, 2, 1, 0], False),
+        ([0, 1, 2, 3, 4, 5], True),
+        ([1, 5, 2, 3, 4, 0], True),
+        ([1, 5, 4, 3, 2, 0], False),
+    ],
+)
+def test_what_comes_from_the_source(failures, steps, yes):
+    assert failures.source_side_first(steps, before=2) == yes
 
 
 @pytest.mark.parametrize(

@@ -25,20 +25,28 @@ def places(
       looking ahead. "distance to the goal".
     """
     tokens = np.asarray(tokens)
-    junction = np.full(tokens.shape, np.nan)
-    goal = np.full(tokens.shape, np.nan)
+    to_junction = np.full(tokens.shape, np.nan)
+    to_goal = np.full(tokens.shape, np.nan)
     for row, size in enumerate(np.asarray(length).tolist()):
         prompt = np.asarray(examples.prompt[row])[examples.prompt_mask[row]]
         *edges, (_, end) = prompt.reshape(-1, 2).tolist()
-        # Counting both ends would not do: an arm of a small graph can make another node
-        # the end of as many.
-        leaving = collections.Counter(node for node, _ in edges)
-        (centre, _), *_ = leaving.most_common(1)
-        for distance, start in ((junction, centre), (goal, end)):
+        for distance, start in ((to_junction, junction(edges)), (to_goal, end)):
             of_node = distances(edges, start)
             for i, token in enumerate(tokens[row, :size].tolist()):
                 distance[row, i] = of_node.get(token, np.nan)
-    return {"distance to the junction": junction, "distance to the goal": goal}
+    return {"distance to the junction": to_junction, "distance to the goal": to_goal}
+
+
+def junction(edges: Iterable[tuple[int, int]]) -> int:
+    """The node that most edges leave, where all arms of a star graph meet.
+
+    Args:
+      edges: directed.
+    """
+    # Counting both ends would not do: an arm of a small graph can make another node
+    # the end of as many.
+    leaving = collections.Counter(node for node, _ in edges)
+    return leaving.most_common(1)[0][0]
 
 
 def distances(edges: Iterable[tuple[int, int]], start: int) -> dict[int, int]:
