@@ -7,7 +7,8 @@ The argument after the colon picks, in any order:
 
     tier    tiny (default), easy, medium, hard
     method  insertion_process (default), flexmdm, loflexmdm
-    order   learned (default), uniform, left_to_right; of the Insertion Process
+    order   learned (default), uniform, left_to_right, task (prescribed: back from the
+            goal to the junction, then on from the source); of the Insertion Process
     network canvas (default: the whole canvas anew at every step, as in the paper),
             trajectory (each token computed once, when it is inserted; of the
             Insertion Process)
@@ -29,7 +30,7 @@ from ml_collections.config_dict import placeholder
 _CHOICES = {
     "tier": ("tiny", "easy", "medium", "hard"),
     "method": ("insertion_process", "flexmdm", "loflexmdm"),
-    "order": ("learned", "uniform", "left_to_right"),
+    "order": ("learned", "uniform", "left_to_right", "task"),
     "network": ("canvas", "trajectory"),
     "size": ("cpu", "paper", "smoke"),
 }
@@ -120,7 +121,7 @@ def _base(tier, method, order):
 
     config.method = ConfigDict()
     config.method.name = method
-    config.method.order = order  # learned, uniform, left_to_right
+    config.method.order = order  # learned, uniform, left_to_right, task
     config.method.termination = "policy"  # policy: a stop outcome; eos: a token
     config.method.num_samples = 2  # orders a step is evaluated on (M)
     config.method.num_steps = 1  # steps of each order (K); 0: every step

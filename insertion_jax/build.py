@@ -178,7 +178,9 @@ def _insertion_process(config, section, of_task):
                 f"method.num_widths is {settings.num_widths}, but {of_task.name} does "
                 "not say how many tokens stand on a canvas at most; it must be 1."
             )
-    return insertion_method.make(policy, posterior, settings, of_task.max_anchored)
+    return insertion_method.make(
+        policy, posterior, settings, of_task.max_anchored, of_task.order_logits
+    )
 
 
 def _flexmdm(config, section, of_task):

@@ -20,6 +20,23 @@ import jax.numpy as jnp
 from insertion_jax.core import categorical
 
 
+# Logits this far apart make the Plackett-Luce law deterministic in float32.
+_CERTAIN_GAP = 1e4
+
+
+def certain_logits(rank: chex.Array) -> chex.Array:
+    """Plackett-Luce logits under which one order is certain.
+
+    Args:
+      rank: int[L], the step at which each position is inserted; equal ranks come in
+        random order among themselves.
+
+    Returns:
+      float32[L].
+    """
+    return -_CERTAIN_GAP * jnp.asarray(rank, jnp.float32)
+
+
 def uniform(key: chex.PRNGKey, mask: chex.Array) -> chex.Array:
     """Draws an order uniformly.
 

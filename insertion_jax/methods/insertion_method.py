@@ -1,15 +1,17 @@
 """The Insertion Process with networks for policy and posterior, as a `Method`."""
 
 import dataclasses
+from collections.abc import Callable
 
+import chex
 import jax
 import jax.numpy as jnp
 
 from insertion_jax.core import estimators, policies, trajectories
 from insertion_jax.methods import insertion_process
-from insertion_jax.types import EOS_ID, InputError, Method, Network
+from insertion_jax.types import EOS_ID, Batch, InputError, Method, Network
 
-ORDERS = ("learned", "uniform", "left_to_right")
+ORDERS = ("learned", "uniform", "left_to_right", "task")
 TERMINATIONS = ("policy", "eos")
 
 
@@ -18,8 +20,8 @@ class InsertionConfig:
     """Choices of the objective.
 
     Attributes:
-      order: "learned" (a posterior network, IP), "uniform" (AO-IP) or
-        "left_to_right".
+      order: "learned" (a posterior network, IP), "uniform" (AO-IP), "left_to_right" or
+        "task" (one that the task prescribes).
       termination: "policy", a stop outcome beside the slots, or "eos", an EOS token
         inserted last at the last slot.
       min_insertions: stopping is impossible before so many tokens were inserted, in
@@ -94,6 +96,7 @@ def make(
     order: Network | None,
     config: InsertionConfig,
     max_anchored: int | None = None,
+    task_order: Callable[[Batch], chex.Array] | None = None,
 ) -> Method:
     """Joins the networks to the objective.
 
@@ -104,18 +107,26 @@ def make(
         None unless the order is learned.
       config: of the objective.
       max_anchored: of any example to train on; needed where `num_widths` is not 1.
+      task_order: `(example) -> float32[L]`, logits of the order that the task
+        prescribes; needed where that is the order.
 
     Returns:
       `Method`; its parameter groups are "policy" and, for a learned order, "order".
 
     Raises:
-      InputError: if a posterior is missing, or given for an order that needs none.
+      InputError: if a posterior is missing, or given for an order that needs none; if
+        the task's order is wanted, and there is none.
     """
     learned = config.order == "learned"
     if learned != (order is not None):
         raise InputError(
             f"order {config.order!r} goes {'with' if learned else 'without'} a "
             "posterior network."
+        )
+    if config.order == "task" and task_order is None:
+        raise InputError(
+            "order is 'task', but this task prescribes none; allowed are "
+            f"{', '.join(order for order in ORDERS if order != 'task')}."
         )
     eos_id = EOS_ID if config.termination == "eos" else None
 
@@ -129,6 +140,8 @@ def make(
     def order_logits_of(params, example, dropout_key=None):
         if learned:
             return order.apply(params["order"], example, dropout_key)
+        if config.order == "task":
+            return task_order(example)
         return insertion_process.fixed_order_logits(
             config.order, example.tokens.shape[0]
         )

@@ -55,8 +55,6 @@ log_weights = insertion_likelihood.log_weights
 importance_weighted_bound = insertion_likelihood.importance_weighted_bound
 sample = insertion_sampler.sample
 
-# Logits this far apart make the Plackett-Luce law deterministic in float32.
-_CERTAIN_GAP = 1e4
 _STEPS_AT_ONCE = 64
 
 
@@ -114,7 +112,7 @@ def fixed_order_logits(order: str, size: int) -> chex.Array:
     if order == "uniform":
         return jnp.zeros(size)
     if order == "left_to_right":
-        return -_CERTAIN_GAP * jnp.arange(size, dtype=jnp.float32)
+        return permutations.certain_logits(jnp.arange(size))
     raise ValueError(f"order must be 'uniform' or 'left_to_right', got {order!r}.")
 
 

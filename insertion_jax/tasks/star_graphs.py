@@ -20,6 +20,7 @@ import numpy as np
 
 from insertion_jax.tasks import (
     sequence_scores,
+    star_graph_order,
     star_graph_pictures,
     star_graph_places,
 )
@@ -338,4 +339,5 @@ def make(
         draw=draw,
         places=star_graph_places.places,
         max_anchored=0,
+        order_logits=star_graph_order.order_logits,
     )

@@ -1,0 +1,41 @@
+"""The order of insertion in which every step of a star graph's path is forced.
+
+Arms that run through the junction look alike from either side: the path is told neither
+by what leaves the junction nor by what enters it. It is by its two ends: one edge ends
+in the goal, one in each node before it, until the junction is reached; and one leaves
+the source, and each node after it, until the junction is. An order learned for lack of a
+better one can be held against this (RESULTS.md, "Hard").
+"""
+
+import chex
+import jax.numpy as jnp
+
+from insertion_jax.core import permutations
+from insertion_jax.types import Batch
+
+
+def order_logits(example: Batch) -> chex.Array:
+    """Logits of the order: from the goal back to the junction, then from the source.
+
+    Args:
+      example: a `Batch` without its leading axis, whose target is the path.
+
+    Returns:
+      float32[L], for the Plackett-Luce law: one order is certain.
+    """
+    # The last pair of a prompt is source and goal; those before it are edges.
+    pairs = example.prompt.reshape(-1, 2)
+    num_edges = example.prompt_mask.sum() // 2 - 1
+    tail = jnp.where(jnp.arange(len(pairs)) < num_edges, pairs[:, 0], -1)
+    num_leaving = jnp.sum(tail[:, None] == tail, axis=1)
+    junction = tail[jnp.argmax(jnp.where(tail < 0, 0, num_leaving))]
+
+    position = jnp.arange(example.tokens.shape[0])
+    is_real = position < example.length
+    # Where the junction stands first; before it is the source's side.
+    centre = jnp.argmax(is_real & (example.tokens == junction))
+    from_goal = example.length - 1 - position
+    from_source = example.length - centre + position
+    return permutations.certain_logits(
+        jnp.where(position >= centre, from_goal, from_source)
+    )
