@@ -4,9 +4,10 @@
 
 The peer is xlm-core, in a virtual environment of its own: `FOLDER/v` has it installed,
 `FOLDER/data` its star graphs of the easy tier (docs/performance.md says how). Both
-train on easy star graphs, 64 at a time, with 4 blocks of width 256, 4 heads, dropout
-and float32, in processes of their own that may use the same cores, in turns. Prints a
-table and a line of JSON:
+train on easy star graphs, 64 at a time, with 4 blocks of width 256, 4 heads and dropout,
+in processes of their own that may use the same cores, in turns; in float32, but for rows
+that say bfloat16: the peer under autocast, ours with `dtype=mixed`. Ours has a device for
+each core. Prints a table and a line of JSON:
 
     examples/s   of the turns' medians, compilation and the first steps left out
     canvases/s   that number times the canvases an example is learned from at a step
@@ -33,7 +34,9 @@ _STEPS = flags.DEFINE_integer("steps", 30, "Of the peer, a turn.", lower_bound=1
 _BATCH = 64
 _WARM_UP = 10  # steps that are not timed
 _ROOT = pathlib.Path(__file__).parents[1]
+_LOWER = ", factors in bfloat16"
 _PEERS = {"peer, ILM": "star_easy_ilm", "peer, FlexMDM": "star_easy_flexmdm"}
+_PEERS |= {name + _LOWER: experiment for name, experiment in _PEERS.items()}
 # What a step learns from: the same number of canvases as the peer, or all of them.
 _OURS = {
     "one canvas, uniform order": "order=uniform",
@@ -41,10 +44,8 @@ _OURS = {
     "two canvases, learned order": "order=learned",
     "FlexMDM": "method=flexmdm",
 }
-_CANVASES = {
-    "every canvas, uniform order": 9,
-    "two canvases, learned order": 2,
-}
+_OURS |= {name + _LOWER: choice for name, choice in _OURS.items()}
+_CANVASES = {"every canvas": 9, "two canvases": 2}
 
 
 def main(argv):
@@ -54,7 +55,7 @@ def main(argv):
     for turn in range(_TURNS.value):
         for name in names:
             run = _peer_rate if name in _PEERS else _our_rate
-            rates[name].append(run((_PEERS | _OURS)[name]))
+            rates[name].append(run((_PEERS | _OURS)[name], name.endswith(_LOWER)))
             print(f"turn {turn}: {name}: {rates[name][-1]:.1f} examples/s", flush=True)
     medians = {name: statistics.median(values) for name, values in rates.items()}
     first = medians[next(iter(_PEERS))]
@@ -64,7 +65,7 @@ def main(argv):
             "examples/s": rate,
             "lowest": min(rates[name]),
             "highest": max(rates[name]),
-            "canvases/s": rate * _CANVASES.get(name, 1),
+            "canvases/s": rate * _CANVASES.get(name.split(",")[0], 1),
             "ratio": rate / first,
         }
         for name, rate in medians.items()
@@ -84,18 +85,18 @@ def _start(command, folder, **environment):
     )
 
 
-def _peer_rate(experiment):
+def _peer_rate(experiment, lower):
     """Examples a second.
 
     The peer's progress bar shows its first and its last step alone, so that a short run
     is taken off a long one.
     """
-    short = _peer_seconds(experiment, _WARM_UP)
-    long = _peer_seconds(experiment, _WARM_UP + _STEPS.value)
+    short = _peer_seconds(experiment, _WARM_UP, lower)
+    long = _peer_seconds(experiment, _WARM_UP + _STEPS.value, lower)
     return _BATCH * _STEPS.value / (long - short)
 
 
-def _peer_seconds(experiment, num_steps):
+def _peer_seconds(experiment, num_steps, lower):
     """From when the peer's progress bar appears until it is full."""
     folder = pathlib.Path(_PEER.value).absolute()
     logs = str(folder / "logs")
@@ -119,6 +120,7 @@ def _peer_seconds(experiment, num_steps):
             "+trainer.limit_val_batches=1",
             "+trainer.limit_test_batches=1",
             "predictor.max_steps=32",
+            f"++trainer.precision={'bf16-mixed' if lower else '32-true'}",
         ],
         folder,
         DATA_DIR=str(folder / "data"),
@@ -145,7 +147,7 @@ def _peer_seconds(experiment, num_steps):
     return times[num_steps] - times[0]
 
 
-def _our_rate(choice):
+def _our_rate(choice, lower):
     """Examples a second of benchmarks/train_step.py."""
     is_one_pass = "trajectory" in choice
     learned = "learned" in choice
@@ -156,7 +158,8 @@ def _our_rate(choice):
         "network.num_heads": 4,
         "network.mlp_ratio": 4,
         "network.dropout": 0.1,
-        "network.dtype": "float32",
+        "network.dtype": "mixed" if lower else "float32",
+        "order_network.dtype": "mixed" if lower else "float32",
         "method.num_samples": 2 if learned else 1,
         "train.batch_size": _BATCH,
         "train.chunk": 5,
@@ -170,7 +173,10 @@ def _our_rate(choice):
         "--turns=4",
         *(f"--config.{name}={value}" for name, value in fields.items()),
     ]
-    output, _ = _start(command, _ROOT, PYTHONPATH=str(_ROOT)).communicate()
+    devices = str(len(_CORES.value))
+    output, _ = _start(
+        command, _ROOT, PYTHONPATH=str(_ROOT), JAX_NUM_CPU_DEVICES=devices
+    ).communicate()
     lines = output.decode().splitlines()
     if not lines or not lines[-1].startswith("{"):
         raise SystemExit(f"Our step did not run: {output[-2_000:].decode()}")

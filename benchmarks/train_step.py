@@ -7,7 +7,8 @@ large matrix products in the step's dtype, so that both see the same machine. Pr
 a table and a line of JSON:
 
     matmul_gflops    rate of a 1024 x 1024 matrix product, best of each turn, times the
-                     number of devices
+                     number of devices; CPU devices share the cores, all of which one
+                     product uses
     step_gflop       floating-point operations of one step, as the compiler counts them
     step_gflops      their rate
     share            step_gflops / matmul_gflops, the median of the turns
@@ -58,7 +59,8 @@ def main(argv):
     rates, matmul_rates, seconds, waited = [], [], [], []
     for _ in range(_TURNS.value):
         rate = measure.matmul_flops_per_second(config.network.dtype)
-        matmul_rates.append(rate * place.num_devices)
+        on_cpu = jax.default_backend() == "cpu"
+        matmul_rates.append(rate if on_cpu else rate * place.num_devices)
         waited_before = chunks.seconds_waited
         start = time.perf_counter()
         batches = place.put_chunk(next(chunks))

@@ -12,7 +12,7 @@ from insertion_jax.sampling import SamplingOptions
 from insertion_jax.tasks.star_graph_generator import TIERS
 from insertion_jax.training import state
 
-ORDERS = ("learned", "uniform", "left_to_right")
+ORDERS = ("learned", "uniform", "left_to_right", "task")
 SIZES = ("cpu", "paper", "smoke")
 NETWORKS = ("canvas", "trajectory")
 FEW = {"task__num_train": 8, "task__num_validation": 2, "task__num_test": 2}

@@ -168,7 +168,7 @@ def test_wrong_flags(refusal, workdir, arguments, parts):
         ),
         (
             "order=no",
-            "order is 'no' in .*; allowed are learned, uniform, left_to_right.",
+            "order is 'no' in .*; allowed are learned, uniform, left_to_right, task.",
         ),
         ("network=no", "network is 'no' in .*; allowed are canvas, trajectory."),
         ("size=no", "size is 'no' in .*; allowed are cpu, paper, smoke."),

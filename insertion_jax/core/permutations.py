@@ -19,7 +19,6 @@ import jax.numpy as jnp
 
 from insertion_jax.core import categorical
 
-
 # Logits this far apart make the Plackett-Luce law deterministic in float32.
 _CERTAIN_GAP = 1e4
 

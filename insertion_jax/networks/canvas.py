@@ -36,7 +36,7 @@ class CanvasNetwork(FramedCanvas):
     def setup(self):
         super().setup()
         c = self.config
-        self.slot_state = Dense(c.width, use_bias=False, dtype=c.dtype)
+        self.slot_state = c.linear(c.width)
         self.location = Dense(1, use_bias=False)
         self.stop = Dense(1, use_bias=False)
         self.content = Dense(self.num_ids, use_bias=False)

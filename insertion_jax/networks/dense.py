@@ -5,6 +5,9 @@ weight is then a product contracted over two axes, example and row, for which XL
 transposes both activations first. Rows of all examples in one matrix need no such copy:
 on CPUs a training step is clearly faster (docs/performance.md).
 
+The factors may be rounded to bfloat16, with sums and results in float32 ("mixed"):
+what TPUs do by default, and several times faster on CPUs with units for it.
+
 An axis that is sharded over devices has to be the outermost one that is mapped, as a
 batch is; merged behind another one it would be gathered. Meshes of explicit axes are not
 supported.
@@ -21,15 +24,17 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
 
-def rows_dot(x: jax.Array, weight: jax.Array) -> jax.Array:
+def rows_dot(x: jax.Array, weight: jax.Array, factors: str | None = None) -> jax.Array:
     """`x @ weight`, as one product of matrices however often it is mapped over x.
 
     Args:
       x: float[..., K].
       weight: float[K, N], of the same dtype.
+      factors: dtype to which all factors are rounded, those of both gradients too; None
+        for none.
 
     Returns:
-      float[..., N].
+      float[..., N], of the dtype of `x`, in which sums are taken.
 
     Raises:
       TypeError: shapes or dtypes do not fit.
@@ -39,23 +44,28 @@ def rows_dot(x: jax.Array, weight: jax.Array) -> jax.Array:
             f"{x.dtype}{list(x.shape)} cannot be multiplied with rows of "
             f"{weight.dtype}{list(weight.shape)}."
         )
-    return _bind(x, weight, axis=0, precision=jax.config.jax_default_matmul_precision)
+    precision = None if factors else jax.config.jax_default_matmul_precision
+    return _bind(x, weight, axis=0, precision=precision, factors=factors)
 
 
-def _rows_dot_general(x, weight, dimension_numbers, precision=None):
+def _rows_dot_general(x, weight, dimension_numbers, precision=None, *, factors):
     """`rows_dot` as what `nn.Dense` calls."""
     expected = (((x.ndim - 1,), (0,)), ((), ()))
     if dimension_numbers != expected or precision is not None:
         raise NotImplementedError("Rows times a matrix at default precision alone.")
-    return rows_dot(x, weight)
+    return rows_dot(x, weight, factors)
 
 
-Dense = functools.partial(nn.Dense, dot_general=_rows_dot_general)
+def Dense(features: int, *, factors: str | None = None, **options) -> nn.Dense:
+    """`nn.Dense` with the product of `rows_dot`."""
+    dot_general = functools.partial(_rows_dot_general, factors=factors)
+    return nn.Dense(features, dot_general=dot_general, **options)
+
 
 _dot = Primitive("rows_dot")
 
 
-def _bind(x, weight, *, axis, precision):
+def _bind(x, weight, *, axis, **how):
     """Contracts the last axis of x with the given one of the weight."""
     # Under shard_map, what differs between devices meets what does not.
     varying = [jax.typeof(each).manual_axis_type.varying for each in (x, weight)]
@@ -64,44 +74,73 @@ def _bind(x, weight, *, axis, precision):
     if missing := tuple(varying[0] - varying[1]):
         weight = lax.pcast(weight, missing, to="varying")
     rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
-    out = _dot.bind(rows, weight, axis=axis, precision=precision)
+    out = _dot.bind(rows, weight, axis=axis, **how)
     return out.reshape(*x.shape[:-1], out.shape[-1])
 
 
-def _plain(x, weight, *, axis, precision):
-    return lax.dot_general(x, weight, (((1,), (axis,)), ((), ())), precision=precision)
+def _plain(x, weight, *, axis, precision, factors):
+    return _contract(x, weight, 1, axis, precision, factors)
 
 
-def _shape(x, weight, *, axis, precision):
-    del precision
+def _contract(x, y, axis_of_x, axis_of_y, precision, factors):
+    """The product of two matrices; sums are in the dtype of y."""
+    dimensions = (((axis_of_x,), (axis_of_y,)), ((), ()))
+    if factors is None:
+        return lax.dot_general(x, y, dimensions, precision=precision)
+    rounded = x.astype(factors), y.astype(factors)
+    return lax.dot_general(*rounded, dimensions, preferred_element_type=y.dtype)
+
+
+def _shape(x, weight, *, axis, precision, factors):
+    del precision, factors
     return x.update(
         shape=(x.shape[0], weight.shape[1 - axis]),
         weak_type=x.weak_type and weight.weak_type,
     )
 
 
-def _map(arguments, axes, *, axis, precision):
+def _map(arguments, axes, *, axis, **how):
     """Rows of all examples are rows; weights of an example each are a batch."""
     x, weight = arguments
     if axes[1] is not None:
-        plain = functools.partial(_plain, axis=axis, precision=precision)
+        plain = functools.partial(_plain, axis=axis, **how)
         return jax.vmap(plain, axes)(x, weight), 0
-    return _bind(jnp.moveaxis(x, axes[0], 0), weight, axis=axis, precision=precision), 0
+    return _bind(jnp.moveaxis(x, axes[0], 0), weight, axis=axis, **how), 0
 
 
-def _gradient_of_x(cotangent, x, weight, *, axis, precision):
+def _gradient_of_x(cotangent, x, weight, *, axis, **how):
     del x
-    return _bind(cotangent, weight, axis=1 - axis, precision=precision)
+    return _bind(cotangent, weight, axis=1 - axis, **how)
 
 
-def _gradient_of_weight(cotangent, x, weight, *, axis, precision):
+def _gradient_of_weight(cotangent, x, weight, *, axis, precision, factors):
     """Contracted over the first axis of both: nothing has to be transposed."""
     del weight
     pair = (x, cotangent) if axis == 0 else (cotangent, x)
-    return lax.dot_general(*pair, (((0,), (0,)), ((), ())), precision=precision)
+
+    def directly(x, y):
+        return _contract(x, y, 0, 0, precision, factors)
+
+    if factors is None:
+        return directly(*pair)
+    return lax.platform_dependent(
+        *pair, cpu=functools.partial(_columns_as_rows, factors), default=directly
+    )
 
 
-_dot.def_impl(jax.jit(_plain, static_argnames=("axis", "precision")))
+def _columns_as_rows(factors, x, y):
+    """`x.T @ y`, with x transposed before.
+
+    The CPU compiler has no fast product of two bfloat16 matrices over their first axes,
+    and makes one of a plain transpose followed by a product. In pieces it stays one.
+    """
+    pieces = math.gcd(x.shape[0], 64)
+    x = x.astype(factors).reshape(pieces, x.shape[0] // pieces, x.shape[1])
+    rows = x.transpose(2, 0, 1).reshape(x.shape[2], y.shape[0])
+    return _contract(rows, y, 1, 0, None, factors)
+
+
+_dot.def_impl(jax.jit(_plain, static_argnames=("axis", "precision", "factors")))
 _dot.def_abstract_eval(_shape)
 mlir.register_lowering(_dot, mlir.lower_fun(_plain, multiple_results=False))
 batching.primitive_batchers[_dot] = _map

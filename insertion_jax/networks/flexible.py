@@ -48,7 +48,7 @@ class FlexibleNetwork(FramedCanvas):
         if self.rates is not None or self.order_sees_time:
             self.time = TimeEmbedding(c.width)
         if self.rates is not None:
-            self.token_state = Dense(c.width, use_bias=False, dtype=c.dtype)
+            self.token_state = c.linear(c.width)
             self.content = Dense(self.num_ids - 1, use_bias=False)
             self.insert = RateHead(self.rates)
             if self.learns_unmask:

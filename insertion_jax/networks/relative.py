@@ -43,9 +43,9 @@ class RelativeBlock(Branches):
         shape = (c.num_heads, NUM_BUCKETS, c.width // c.num_heads)
         self.offset_key = self.param("offset_key", init, shape)
         self.offset_bias = self.param("offset_bias", nn.initializers.zeros, shape[:2])
-        self.query = self.dense(c.width)
-        self.key_value = self.dense(2 * c.width)
-        self.prompt_key_value = self.dense(2 * c.width)
+        self.query = self.config.linear(c.width)
+        self.key_value = self.config.linear(2 * c.width)
+        self.prompt_key_value = self.config.linear(2 * c.width)
 
     def prompt(self, h):
         """Keys and values of an encoded prompt.

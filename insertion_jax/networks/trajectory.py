@@ -95,20 +95,19 @@ class TrajectoryNetwork(nn.Module):
 
     def setup(self):
         c = self.config
-        dense = lambda features: Dense(features, use_bias=False, dtype=c.dtype)
         self.embed = Embedding(c, self.vocab_size, 3)
         self.prompt_segment = Segment(c, has_positions=True)
         self.encoder = Trunk(c)
-        self.neighbours = dense(c.width)
+        self.neighbours = c.linear(c.width)
         block = relative.RelativeBlock
         if c.remat:
             block = nn.remat(block, static_argnums=(6,))
         self.blocks = [block(c) for _ in range(c.num_layers)]
-        self.norm = nn.LayerNorm(use_bias=False, dtype=c.dtype)
-        self.between = dense(c.width)
+        self.norm = nn.LayerNorm(use_bias=False, dtype=c.activations)
+        self.between = c.linear(c.width)
         self.slot_block = block(c)
-        self.slot_norm = nn.LayerNorm(use_bias=False, dtype=c.dtype)
-        self.newest, self.slot = dense(c.width), dense(c.width)
+        self.slot_norm = nn.LayerNorm(use_bias=False, dtype=c.activations)
+        self.newest, self.slot = c.linear(c.width), c.linear(c.width)
         self.location = Dense(1, use_bias=False)
         self.stop = Dense(1, use_bias=False)
         self.content = Dense(self.vocab_size, use_bias=False)

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from insertion_jax.networks.dense import Dense
+from insertion_jax.networks.dropout import Dropout
 from insertion_jax.types import InputError
 
 
@@ -28,7 +29,8 @@ class TransformerConfig:
       mlp_ratio: hidden width of the MLP in units of `width`.
       dropout: rate in [0, 1); acts where a dropout key is given.
       dtype: "float32" or "bfloat16", of activations and matrix products; parameters,
-        norms' statistics, softmax and the heads' logits stay float32.
+        norms' statistics, softmax and the heads' logits stay float32. "mixed": float32,
+        but linear maps round their factors to bfloat16; for CPUs with units for that.
       remat: recompute each block in the backward pass to save memory.
       rope_base: base of the rotary frequencies.
       neighbours: adds a linear map of both neighbours to each token's embedding.
@@ -73,10 +75,22 @@ class TransformerConfig:
                 f"rotary positions need an even head width, got {self.width} / "
                 f"{self.num_heads}."
             )
-        if self.dtype not in ("float32", "bfloat16"):
+        if self.dtype not in ("float32", "bfloat16", "mixed"):
             raise InputError(
-                f"dtype must be 'float32' or 'bfloat16', got {self.dtype!r}."
+                f"dtype must be 'float32', 'bfloat16' or 'mixed', got {self.dtype!r}."
             )
+
+    @property
+    def activations(self) -> str:
+        """Their dtype."""
+        return "bfloat16" if self.dtype == "bfloat16" else "float32"
+
+    def linear(self, features: int, **options) -> nn.Dense:
+        """A linear map without bias, at this numerics."""
+        factors = "bfloat16" if self.dtype == "mixed" else None
+        return Dense(
+            features, use_bias=False, dtype=self.activations, factors=factors, **options
+        )
 
 
 def rotate(x: jax.Array, positions: jax.Array, base: float) -> jax.Array:
@@ -135,23 +149,19 @@ class Branches(nn.Module):
 
     def setup(self):
         c = self.config
-        norm = lambda: nn.LayerNorm(use_bias=False, dtype=c.dtype)
+        norm = lambda: nn.LayerNorm(use_bias=False, dtype=c.activations)
         self.attention_norm, self.mlp_norm = norm(), norm()
-        self.out = self.dense(c.width)
+        self.out = c.linear(c.width)
         hidden = c.mlp_ratio * c.width
-        self.gate, self.value = self.dense(hidden), self.dense(hidden)
-        self.down = self.dense(c.width)
-        self.dropout = nn.Dropout(c.dropout)
-
-    def dense(self, features):
-        """A linear map without bias."""
-        return Dense(features, use_bias=False, dtype=self.config.dtype)
+        self.gate, self.value = c.linear(hidden), c.linear(hidden)
+        self.down = c.linear(c.width)
+        self.dropout = Dropout(c.dropout)
 
     def split(self, h, count):
-        """float[T, count * width] -> float[count, heads, T, width / heads]."""
+        """float[T, count * width] -> count times float[heads, T, width / heads]."""
         c = self.config
-        heads = h.reshape(h.shape[0], count, c.num_heads, c.width // c.num_heads)
-        return heads.transpose(1, 2, 0, 3)
+        shape = (h.shape[0], c.num_heads, c.width // c.num_heads)
+        return [x.reshape(shape).swapaxes(0, 1) for x in jnp.split(h, count, axis=-1)]
 
     def residuals(self, x, attended, deterministic):
         """Adds both branches to x; `attended` is float[heads, T, width / heads]."""
@@ -168,7 +178,7 @@ class Block(Branches):
 
     def setup(self):
         super().setup()
-        self.qkv = self.dense(3 * self.config.width)
+        self.qkv = self.config.linear(3 * self.config.width)
 
     def __call__(self, x, positions, key_mask, context, deterministic):
         """Runs T tokens that see themselves and S tokens of context.
@@ -227,7 +237,7 @@ class Trunk(nn.Module):
             run = block(self.config, name=f"block_{number}")
             x, keys_and_values = run(x, positions, key_mask, layer, deterministic)
             own.append(keys_and_values)
-        x = nn.LayerNorm(use_bias=False, dtype=self.config.dtype, name="norm")(x)
+        x = nn.LayerNorm(use_bias=False, dtype=self.config.activations, name="norm")(x)
         return x, (own, mask)
 
 
@@ -242,10 +252,10 @@ class Embedding(nn.Module):
         c = self.config
         init = nn.initializers.normal(c.embedding_scale)
         self.token = nn.Embed(
-            self.vocab_size, c.width, embedding_init=init, dtype=c.dtype
+            self.vocab_size, c.width, embedding_init=init, dtype=c.activations
         )
         self.kind = nn.Embed(
-            self.num_kinds, c.width, embedding_init=init, dtype=c.dtype
+            self.num_kinds, c.width, embedding_init=init, dtype=c.activations
         )
 
     def __call__(self, tokens, kinds):
@@ -276,9 +286,7 @@ class Segment(nn.Module):
         if c.neighbours:
             padded = jnp.pad(jnp.where(mask[:, None], x, 0), ((1, 1), (0, 0)))
             both = jnp.concatenate([padded[:-2], padded[2:]], axis=-1)
-            added += Dense(c.width, use_bias=False, dtype=c.dtype, name="neighbours")(
-                both
-            )
+            added += c.linear(c.width, name="neighbours")(both)
         if c.prompt_positions and self.has_positions:
             init = nn.initializers.normal(c.embedding_scale)
             added += self.param("position", init, x.shape).astype(x.dtype)

@@ -18,6 +18,19 @@ MASKS = [
 ]
 
 
+def test_certain_logits_leave_one_order():
+    rank = np.array([3, 0, 4, 1, 2])
+    keys = jax.random.split(jax.random.key(0), 1_000)
+    draw = jax.vmap(permutations.plackett_luce, in_axes=(0, None, None))
+    perms = np.asarray(draw(keys, permutations.certain_logits(rank), np.ones(5, bool)))
+    assert (perms == np.argsort(rank)).all()
+    # The control: as much noise as there is between logits of one rank.
+    tied = permutations.certain_logits(np.array([0, 0, 1, 1, 1]))
+    first = np.asarray(draw(jax.random.clone(keys), tied, np.ones(5, bool)))[:, 0]
+    assert set(first) == {0, 1}
+    assert abs((first == 0).mean() - 0.5) < 5 * np.sqrt(0.25 / len(keys))
+
+
 _over_orders = tables.jit(
     jax.vmap(permutations.plackett_luce_log_prob, in_axes=(None, 0, None, None))
 )

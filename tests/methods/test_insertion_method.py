@@ -8,6 +8,7 @@ import pytest
 import tables
 import tiny
 
+from insertion_jax.core import permutations
 from insertion_jax.methods import insertion_method
 from insertion_jax.methods.insertion_method import InsertionConfig
 from insertion_jax.networks import canvas, order
@@ -96,8 +97,14 @@ def _make(trunk=None, **options):
         posterior = order.make(trunk, VOCAB)
     if config.order != "learned":
         posterior = None
-    method = insertion_method.make(policy, posterior, config)
+    method = insertion_method.make(policy, posterior, config, task_order=_middle_first)
     return method, tiny.random_params(method.init, _row(0))
+
+
+def _middle_first(example):
+    middle = (example.length - 1) / 2
+    position = jnp.arange(example.tokens.shape[0])
+    return permutations.certain_logits(jnp.abs(position - middle))
 
 
 KINDS = [*itertools.product(insertion_method.ORDERS, insertion_method.TERMINATIONS)]
@@ -207,6 +214,8 @@ def test_entropy_weight_falls_linearly_to_zero():
         ({"order": "random"}, r"order must be one of \('learned', .* got 'random'"),
         ({"termination": "stop"}, r"termination must be one of .* got 'stop'"),
         ({"num_samples": 1}, "num_samples of at least 2, got 1"),
+        ({"uniform_steps": -1}, "uniform_steps is -1, but must be at least 0"),
+        ({"uniform_steps": 2}, "is 2, but the order is learned; it must be 0"),
         ({"min_insertions": -1}, "min_insertions is -1, but must be at least 0"),
         ({"num_steps": -1}, "num_steps is -1, but must be at least 0"),
         ({"bound_samples": 0}, "bound_samples is 0, but must be at least 1"),
@@ -227,6 +236,29 @@ def test_posterior_goes_with_a_learned_order_alone():
         insertion_method.make(policy, None, InsertionConfig())
     with pytest.raises(ValueError, match="'uniform' goes without a posterior"):
         insertion_method.make(policy, posterior, InsertionConfig(order="uniform"))
+
+
+def test_a_task_without_an_order_is_named():
+    policy = canvas.make(TRUNK, VOCAB)
+    with pytest.raises(ValueError, match="prescribes none; allowed are learned, unif"):
+        insertion_method.make(policy, None, InsertionConfig(order="task"))
+
+
+def test_the_order_of_the_task_is_taken_after_the_uniform_one():
+    options = {"num_samples": 1, "num_steps": 0}
+    late, params = _make(order="task", uniform_steps=10, **options)
+    losses = {
+        name: _make(order=name, **options)[0].loss for name in ("uniform", "task")
+    }
+    row, key = _row(2), jax.random.key(7)
+
+    def value(loss, step):
+        return tables.jit(loss)(params, row, jax.random.clone(key), step)[0]
+
+    before, after = value(losses["uniform"], 0), value(losses["task"], 0)
+    assert abs(before - after) > 0.1
+    for step, expected in ((0, before), (9, before), (10, after), (50, after)):
+        np.testing.assert_allclose(value(late.loss, step), expected, rtol=1e-5)
 
 
 def test_greedy_sampling_needs_no_luck():

@@ -154,16 +154,18 @@ def test_no_prompt(models, mode):
     _assert_same(models[mode](example), models[mode](masked))
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "mixed"])
 @pytest.mark.parametrize("mode", MODES)
-def test_bfloat16_is_close_and_gives_float32(models, mode):
+def test_lower_precision_is_close_and_gives_float32(models, mode, dtype):
     model = models[mode]
     low = _Model(
-        model.params, config=tiny.everything(dtype="bfloat16"), prompt_sees_canvas=mode
+        model.params, config=tiny.everything(dtype=dtype), prompt_sees_canvas=mode
     )
     assert all(x.dtype == np.float32 for x in jax.tree.leaves(low.params))
     logits = low(tiny.example())
     assert all(x.dtype == np.float32 for x in logits)
     _assert_same(logits, model(tiny.example()), atol=0.1)
+    assert (logits.token != model(tiny.example()).token).any()
 
 
 def test_remat_changes_nothing():

@@ -1,5 +1,6 @@
 """A linear map that keeps to plain matrix products under `vmap`."""
 
+import functools
 import re
 
 import chex
@@ -7,6 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import pytest
+import tables
 
 from insertion_jax.networks import dense
 
@@ -160,3 +162,61 @@ def test_a_weight_has_its_gradient_from_one_plain_product(product, contracted):
     lowered = jax.jit(jax.grad(_value(product), 1)).lower(_X, _WEIGHT).as_text()
     axes = re.findall(r"contracting_dims = \[([\d, ]+)\] x \[\1\]", lowered)
     assert axes == [contracted]
+
+
+_MIXED = _mapped(functools.partial(dense.rows_dot, factors="bfloat16"))
+
+
+def _rounded_product(x, weight):
+    """The definition: factors of all three products rounded, sums in float32."""
+
+    @jax.custom_vjp
+    def product(x, weight):
+        return _round(x) @ _round(weight)
+
+    def backward(saved, cotangent):
+        x, weight = map(_round, saved)
+        cotangent = _round(cotangent)
+        rows = (z.reshape(-1, z.shape[-1]) for z in (x, cotangent))
+        return cotangent @ weight.T, jnp.matmul(next(rows).T, next(rows))
+
+    product.defvjp(lambda *args: (product(*args), args), backward)
+    return product(x, weight)
+
+
+def _round(x):
+    return x.astype(jnp.bfloat16).astype(jnp.float32)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (7, 3, 5), (96, 64, 32), (37, 1, 64)])
+def test_mixed_products_round_their_factors_alone(shape):
+    rows, inner, outer = shape
+    x = jax.random.normal(jax.random.key(3), (4, 2, rows, inner))
+    weight = jax.random.normal(jax.random.key(4), (inner, outer))
+    # A cotangent that is no bfloat16, but whose rounding no order of sums changes.
+    cotangent = jax.random.normal(jax.random.key(5), (4, 2, rows, outer))
+    made, expected = (
+        tables.jit(lambda x, w, p=product: (p(x, w), jax.vjp(p, x, w)[1](cotangent)))(
+            x, weight
+        )
+        for product in (_MIXED, _rounded_product)
+    )
+    chex.assert_trees_all_close(made, expected, rtol=1e-4, atol=1e-4)
+    assert {leaf.dtype for leaf in jax.tree.leaves(made)} == {jnp.dtype(jnp.float32)}
+
+
+def test_mixed_products_are_not_the_plain_ones():
+    assert jnp.abs(_MIXED(_X, _WEIGHT) - _PLAIN(_X, _WEIGHT)).max() > 1e-4
+
+
+@pytest.mark.parametrize("axes", [(0, 1), (None, 1), (2, 1)])
+def test_weights_of_mixed_products_can_be_mapped(axes):
+    weights = jax.random.normal(jax.random.key(2), (2, 3, 6))
+    x = _X if axes[0] == 2 else _X[:3]
+    mixed = functools.partial(dense.rows_dot, factors="bfloat16")
+    chex.assert_trees_all_close(
+        tables.jit(jax.vmap(mixed, axes))(x, weights),
+        jax.vmap(lambda x, w: _round(x) @ _round(w), axes)(x, weights),
+        rtol=1e-5,
+        atol=1e-5,
+    )

@@ -58,7 +58,7 @@ def test_attention_to_nothing_is_finite():
     [
         ({"width": 12, "num_heads": 8}, "width 12 is not a multiple of num_heads 8"),
         ({"width": 24, "num_heads": 8}, "even head width, got 24 / 8"),
-        ({"dtype": "float16"}, "'float32' or 'bfloat16', got 'float16'"),
+        ({"dtype": "float16"}, "'float32', 'bfloat16' or 'mixed', got 'float16'"),
     ],
 )
 def test_config_errors(options, message):
