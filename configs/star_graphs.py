@@ -161,6 +161,8 @@ def _base(tier, method, order):
     config.order_network.prompt_positions = False
     # Start from a soft left-to-right order, not from the uniform one: 1.0 and more.
     config.order_network.initial_slope = 0.0
+    # Tokens are told how often their id stands in the prompt.
+    config.order_network.counts = False
 
     config.optim = ConfigDict()
     config.optim.learning_rate = 1e-4
@@ -245,6 +247,7 @@ def _flexible(config):
     config.network.rates.low = 0.0
     config.network.rates.high = 100.0
     del config.order_network.initial_slope
+    del config.order_network.counts
     config.order_network.shares_trunk = False  # with the denoiser
     config.order_network.rates = ConfigDict()
     config.order_network.rates.function = "softplus"
