@@ -30,10 +30,11 @@ _COLORS = {
     "learned": "#440154",
     "uniform": "#21918c",
     "left_to_right": "#e07b39",
+    "task": "#3b7dd8",
     "flexmdm": "#8d949e",
     "loflexmdm": "#d62728",
 }
-_LABELS = {"flexmdm": "FlexMDM", "loflexmdm": "LoFlexMDM"}
+_LABELS = {"flexmdm": "FlexMDM", "loflexmdm": "LoFlexMDM", "task": "forced order"}
 _STYLES = {"canvas": "-", "trajectory": "--"}
 _TITLES = {
     "train/elbo": "ELBO (nats a sequence)",
@@ -96,6 +97,11 @@ def _look(config):
     if method.get("entropy_weight"):
         label += ", entropy bonus"
         look["linestyle"] = (0, (6, 1))
+    if config.get("order_network", {}).get("counts"):
+        label += ", posterior sees counts"
+        look.update(linestyle="-", color="#b5367a")
+    if uniform_steps := method.get("uniform_steps"):
+        label += f" after {uniform_steps:,} uniform updates"
     return label, look
 
 
