@@ -100,8 +100,8 @@ def _look(config):
     if config.get("order_network", {}).get("counts"):
         label += ", posterior sees counts"
         look.update(linestyle="-", color="#b5367a")
-    if uniform_steps := method.get("uniform_steps"):
-        label += f" after {uniform_steps:,} uniform updates"
+    if order_steps := method.get("order_steps"):
+        label += f", certain after {order_steps:,} updates"
     return label, look
 
 

@@ -122,7 +122,8 @@ def _base(tier, method, order):
     config.method = ConfigDict()
     config.method.name = method
     config.method.order = order  # learned, uniform, left_to_right, task
-    config.method.uniform_steps = 0  # updates in uniform order before a prescribed one
+    # Updates over which a prescribed order becomes certain, from the uniform one.
+    config.method.order_steps = 0
     config.method.termination = "policy"  # policy: a stop outcome; eos: a token
     config.method.num_samples = 2  # orders a step is evaluated on (M)
     config.method.num_steps = 1  # steps of each order (K); 0: every step

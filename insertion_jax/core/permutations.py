@@ -36,6 +36,22 @@ def certain_logits(rank: chex.Array) -> chex.Array:
     return -_CERTAIN_GAP * jnp.asarray(rank, jnp.float32)
 
 
+def softened(certain: chex.Array, certainty: chex.Numeric) -> chex.Array:
+    """Logits between those of the uniform order and of a certain one.
+
+    Args:
+      certain: float[L], from `certain_logits`.
+      certainty: float[] in [0, 1], the probability that the position whose turn it is
+        comes next while many are missing: p(next is the r-th in turn) falls as
+        (1 - certainty)^r.
+
+    Returns:
+      float[L]; zeros at 0, and `certain` at 1.
+    """
+    gap = -jnp.log1p(-jnp.minimum(certainty, 1 - jnp.finfo(jnp.float32).eps))
+    return jnp.where(certainty < 1, certain * (gap / _CERTAIN_GAP), certain)
+
+
 def uniform(key: chex.PRNGKey, mask: chex.Array) -> chex.Array:
     """Draws an order uniformly.
 

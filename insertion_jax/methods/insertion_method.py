@@ -7,7 +7,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from insertion_jax.core import estimators, policies, trajectories
+from insertion_jax.core import estimators, permutations, policies, trajectories
 from insertion_jax.methods import insertion_process
 from insertion_jax.types import EOS_ID, Batch, InputError, Method, Network
 
@@ -24,9 +24,9 @@ class InsertionConfig:
         "task" (one that the task prescribes).
       termination: "policy", a stop outcome beside the slots, or "eos", an EOS token
         inserted last at the last slot.
-      uniform_steps: so many updates in uniform order before an order that is neither
-        learned nor uniform. A certain order shows one target a canvas, too few to find
-        out how to look anything up.
+      order_steps: updates over which an order that is neither learned nor uniform
+        becomes certain, from the uniform one; 0: it is from the first. A certain order
+        shows one target a canvas, which teaches little at first.
       min_insertions: stopping is impossible before so many tokens were inserted, in
         likelihood and sampling alike; every example must have as many to insert.
       num_samples: M, orders a step is evaluated on; the paper's 2 for a learned
@@ -44,7 +44,7 @@ class InsertionConfig:
     """
 
     order: str = "learned"
-    uniform_steps: int = 0
+    order_steps: int = 0
     termination: str = "policy"
     min_insertions: int = 0
     num_samples: int = 2
@@ -63,7 +63,7 @@ class InsertionConfig:
                 f"termination must be one of {TERMINATIONS}, got {self.termination!r}."
             )
         for name, least in (
-            ("uniform_steps", 0),
+            ("order_steps", 0),
             ("min_insertions", 0),
             ("num_samples", 1),
             ("num_steps", 0),
@@ -89,9 +89,9 @@ class InsertionConfig:
                 f"entropy_weight is {self.entropy_weight}, but the {self.order} order "
                 "is not trained; it must be 0."
             )
-        if self.order in ("learned", "uniform") and self.uniform_steps:
+        if self.order in ("learned", "uniform") and self.order_steps:
             raise InputError(
-                f"uniform_steps is {self.uniform_steps}, but the order is {self.order}; "
+                f"order_steps is {self.order_steps}, but the order is {self.order}; "
                 "it must be 0."
             )
         if self.order == "learned" and self.num_samples < 2:
@@ -173,8 +173,10 @@ def make(
     def loss(params, example, key, step):
         key_draw, key_policy, key_order, key_passes = jax.random.split(key, 4)
         order_logits = order_logits_of(params, example, key_order)
-        if config.uniform_steps:
-            order_logits = jnp.where(step < config.uniform_steps, 0.0, order_logits)
+        if config.order_steps:
+            order_logits = permutations.softened(
+                order_logits, step / config.order_steps
+            )
         surrogate, info = insertion_process.elbo_surrogate(
             key_draw,
             policy_of(params, example, key_policy),

@@ -31,6 +31,15 @@ def test_certain_logits_leave_one_order():
     assert abs((first == 0).mean() - 0.5) < 5 * np.sqrt(0.25 / len(keys))
 
 
+@pytest.mark.parametrize("certainty", [0.0, 0.3, 0.9, 1.0])
+def test_softened_orders(certainty):
+    rank = np.random.default_rng(0).permutation(40)
+    logits = permutations.softened(permutations.certain_logits(rank), certainty)
+    chance = jax.nn.softmax(logits)[np.argsort(rank)]
+    expected = (1 - certainty) ** np.arange(40)
+    np.testing.assert_allclose(chance, expected / expected.sum(), rtol=1e-4, atol=1e-7)
+
+
 _over_orders = tables.jit(
     jax.vmap(permutations.plackett_luce_log_prob, in_axes=(None, 0, None, None))
 )

@@ -214,8 +214,8 @@ def test_entropy_weight_falls_linearly_to_zero():
         ({"order": "random"}, r"order must be one of \('learned', .* got 'random'"),
         ({"termination": "stop"}, r"termination must be one of .* got 'stop'"),
         ({"num_samples": 1}, "num_samples of at least 2, got 1"),
-        ({"uniform_steps": -1}, "uniform_steps is -1, but must be at least 0"),
-        ({"uniform_steps": 2}, "is 2, but the order is learned; it must be 0"),
+        ({"order_steps": -1}, "order_steps is -1, but must be at least 0"),
+        ({"order_steps": 2}, "is 2, but the order is learned; it must be 0"),
         ({"min_insertions": -1}, "min_insertions is -1, but must be at least 0"),
         ({"num_steps": -1}, "num_steps is -1, but must be at least 0"),
         ({"bound_samples": 0}, "bound_samples is 0, but must be at least 1"),
@@ -244,9 +244,9 @@ def test_a_task_without_an_order_is_named():
         insertion_method.make(policy, None, InsertionConfig(order="task"))
 
 
-def test_the_order_of_the_task_is_taken_after_the_uniform_one():
+def test_the_order_of_the_task_becomes_certain():
     options = {"num_samples": 1, "num_steps": 0}
-    late, params = _make(order="task", uniform_steps=10, **options)
+    late, params = _make(order="task", order_steps=10, **options)
     losses = {
         name: _make(order=name, **options)[0].loss for name in ("uniform", "task")
     }
@@ -257,8 +257,10 @@ def test_the_order_of_the_task_is_taken_after_the_uniform_one():
 
     before, after = value(losses["uniform"], 0), value(losses["task"], 0)
     assert abs(before - after) > 0.1
-    for step, expected in ((0, before), (9, before), (10, after), (50, after)):
+    for step, expected in ((0, before), (10, after), (50, after)):
         np.testing.assert_allclose(value(late.loss, step), expected, rtol=1e-5)
+    between = value(late.loss, 5)
+    assert abs(between - before) > 0.01 < abs(between - after)
 
 
 def test_greedy_sampling_needs_no_luck():
