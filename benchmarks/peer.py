@@ -11,7 +11,8 @@ each core. Prints a table and a line of JSON:
 
     examples/s   of the turns' medians, compilation and the first steps left out
     canvases/s   that number times the canvases an example is learned from at a step
-    ratio        of examples/s to the peer's insertion language model
+    ratio        of examples/s to the peer's insertion language model, and to that of
+                 the same precision
 """
 
 import json
@@ -31,11 +32,14 @@ _CORES = flags.DEFINE_list("cores", ["0", "1"], "Cores that a process may use.")
 _TURNS = flags.DEFINE_integer("turns", 3, "How often each is timed.", lower_bound=1)
 _STEPS = flags.DEFINE_integer("steps", 30, "Of the peer, a turn.", lower_bound=10)
 
+_ROWS = flags.DEFINE_string("rows", "", "Pattern of the rows to run.")
+
 _BATCH = 64
 _WARM_UP = 10  # steps that are not timed
 _ROOT = pathlib.Path(__file__).parents[1]
 _LOWER = ", factors in bfloat16"
-_PEERS = {"peer, ILM": "star_easy_ilm", "peer, FlexMDM": "star_easy_flexmdm"}
+_ILM = "peer, ILM"
+_PEERS = {_ILM: "star_easy_ilm", "peer, FlexMDM": "star_easy_flexmdm"}
 _PEERS |= {name + _LOWER: experiment for name, experiment in _PEERS.items()}
 # What a step learns from: the same number of canvases as the peer, or all of them.
 _OURS = {
@@ -50,7 +54,11 @@ _CANVASES = {"every canvas": 9, "two canvases": 2}
 
 def main(argv):
     del argv
-    names = [*_PEERS, *_OURS]
+    if _BATCH % len(_CORES.value):
+        raise app.UsageError(f"--cores must be as many as divide {_BATCH}.")
+    names = [name for name in [*_PEERS, *_OURS] if re.search(_ROWS.value, name)]
+    if _ILM not in names or _ILM + _LOWER not in names:
+        raise app.UsageError(f"--rows must leave {_ILM!r}, at both precisions.")
     rates = {name: [] for name in names}
     for turn in range(_TURNS.value):
         for name in names:
@@ -58,7 +66,7 @@ def main(argv):
             rates[name].append(run((_PEERS | _OURS)[name], name.endswith(_LOWER)))
             print(f"turn {turn}: {name}: {rates[name][-1]:.1f} examples/s", flush=True)
     medians = {name: statistics.median(values) for name, values in rates.items()}
-    first = medians[next(iter(_PEERS))]
+    first = medians[_ILM]
     rows = [
         {
             "step": name,
@@ -67,6 +75,7 @@ def main(argv):
             "highest": max(rates[name]),
             "canvases/s": rate * _CANVASES.get(name.split(",")[0], 1),
             "ratio": rate / first,
+            "like for like": rate / medians[_ILM + _LOWER * name.endswith(_LOWER)],
         }
         for name, rate in medians.items()
     ]

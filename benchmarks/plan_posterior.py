@@ -35,7 +35,10 @@ _EVERY = 200  # updates between two looks at the validation graphs
 def main(argv):
     del argv
     config = _CONFIG.value
+    if config.method.get("order") != "learned" or config.task.name != "star_graphs":
+        raise app.UsageError("--config must be of star graphs and a learned order.")
     config.train.num_steps = _UPDATES.value
+    config.optim.group_scale.order = 1.0  # a teacher's targets are no noisy ones
     task, examples, first, _ = measure.training(config)
     method = build.method(config, task)
     optimizer = state.make_optimizer(build.optimizer_config(config))
@@ -46,7 +49,7 @@ def main(argv):
         """Negative log-likelihood of the order, and whether none is more probable."""
         mask = trajectories.missing_positions(len(example.tokens), example.length, None)
         logits = method.log_rates(params, example)["insertion"]
-        rank = jnp.where(mask, -task.order_logits(example), jnp.inf)
+        rank = jnp.where(mask, task.order_rank(example), jnp.inf)
         order = jnp.argsort(rank, stable=True)
         likeliest = jnp.argsort(jnp.where(mask, -logits, jnp.inf), stable=True)
         log_prob = permutations.plackett_luce_log_prob(logits, order, mask)
@@ -76,7 +79,8 @@ def main(argv):
                 ("more", before > 1),
                 ("all", before >= 0),
             ):
-                row[f"right, {name}"] = float(right[chosen].mean())
+                if chosen.any():
+                    row[f"right, {name}"] = float(right[chosen].mean())
             rows.append(row)
             print(json.dumps(row), flush=True)
     measure.show(rows)

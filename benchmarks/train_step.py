@@ -3,7 +3,7 @@
     python benchmarks/train_step.py --config=configs/star_graphs.py:tier=easy
 
 Runs the config's own training chunk, data pipeline included, and in turns with it
-large matrix products in the step's dtype, so that both see the same machine. Prints
+large matrix products in the step's dtype (float32 for "mixed"), so that both see the same machine. Prints
 a table and a line of JSON:
 
     matmul_gflops    rate of a 1024 x 1024 matrix product, best of each turn, times the
@@ -60,7 +60,8 @@ def main(argv):
     for _ in range(_TURNS.value):
         rate = measure.matmul_flops_per_second(config.network.dtype)
         on_cpu = jax.default_backend() == "cpu"
-        matmul_rates.append(rate if on_cpu else rate * place.num_devices)
+        count = jax.process_count() if on_cpu else place.num_devices
+        matmul_rates.append(rate * count)
         waited_before = chunks.seconds_waited
         start = time.perf_counter()
         batches = place.put_chunk(next(chunks))

@@ -44,7 +44,7 @@ _OTHER_CHOICES = {
     name: choices
     for name, choices in _STAR_GRAPHS["_CHOICES"].items()
     if name not in _CHOICES
-}
+} | {"order": _STAR_GRAPHS["_ORDERS"]}
 
 
 def get_config(argument: str = "") -> ConfigDict:

@@ -39,7 +39,7 @@ DATASETS = ("rdkit", "moses")
 _CHOICES = {
     "representation": ("smiles", "safe"),
     "method": _STAR_GRAPHS["_CHOICES"]["method"],
-    "order": _STAR_GRAPHS["_CHOICES"]["order"],
+    "order": _STAR_GRAPHS["_ORDERS"],
     "network": ("trajectory", "canvas"),
     "termination": ("policy", "eos"),
     "size": ("cpu", "moses", "paper", "smoke"),

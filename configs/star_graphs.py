@@ -27,10 +27,11 @@ import pathlib
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 
+_ORDERS = ("learned", "uniform", "left_to_right")
 _CHOICES = {
     "tier": ("tiny", "easy", "medium", "hard"),
     "method": ("insertion_process", "flexmdm", "loflexmdm"),
-    "order": ("learned", "uniform", "left_to_right", "task"),
+    "order": (*_ORDERS, "task"),
     "network": ("canvas", "trajectory"),
     "size": ("cpu", "paper", "smoke"),
 }
@@ -139,7 +140,7 @@ def _base(tier, method, order):
     config.network.num_heads = 8
     config.network.width = 128
     config.network.dropout = 0.1
-    config.network.dtype = "float32"  # of matrix products: float32, bfloat16
+    config.network.dtype = "float32"  # float32, bfloat16, mixed (factors alone)
     config.network.remat = False  # recompute blocks in the backward pass
     config.network.rope_base = 10_000.0
     config.network.mlp_ratio = 4  # hidden width of the MLP over width

@@ -182,8 +182,14 @@ def _insertion_process(config, section, of_task):
                 f"method.num_widths is {settings.num_widths}, but {of_task.name} does "
                 "not say how many tokens stand on a canvas at most; it must be 1."
             )
+    num_steps = config.get("train", {}).get("num_steps", settings.order_steps)
+    if settings.order_steps > num_steps:
+        raise InputError(
+            f"method.order_steps is {settings.order_steps}, but training ends at step "
+            f"{num_steps}; the order would never become certain."
+        )
     return insertion_method.make(
-        policy, posterior, settings, of_task.max_anchored, of_task.order_logits
+        policy, posterior, settings, of_task.max_anchored, of_task.order_rank
     )
 
 

@@ -270,9 +270,10 @@ class Task(NamedTuple):
         name, to be held against when it came.
       splits: "train", "validation", "test", and what there is beyond these.
       max_anchored: of any example to train on; None where the data decide.
-      order_logits: `(example) -> float32[L]`, a pure function of one example (a `Batch`
-        without its leading axis): Plackett-Luce logits of an order of insertion that
-        the task prescribes. None where it has none.
+      order_rank: `(example) -> int32[L]`, a pure function of one example (a `Batch`
+        without its leading axis): the step at which each position is inserted in an
+        order that the task prescribes; beyond the target it means nothing. None where
+        the task has none.
     """
 
     name: str
@@ -292,4 +293,4 @@ class Task(NamedTuple):
     places: Callable[..., dict[str, np.ndarray]] | None = None
     splits: tuple[str, ...] = ("train", "validation", "test")
     max_anchored: int | None = None
-    order_logits: Callable[[Batch], jax.Array] | None = None
+    order_rank: Callable[[Batch], jax.Array] | None = None

@@ -23,10 +23,16 @@ prepare ""
 workdir=${workdir:-$root/runs/quickstart}
 
 # A device for each core shares the batch between them, which is faster than one device
-# with as many threads. A power of two, for it has to divide the batch.
+# with as many threads. A power of two, for it has to divide the batch, which is 64;
+# JAX_NUM_CPU_DEVICES=1 is for batches of other sizes.
 if [ -z "${JAX_NUM_CPU_DEVICES:-}" ]; then
     JAX_NUM_CPU_DEVICES=$("$python" -c \
-        'import os; print(min(8, 1 << (os.cpu_count() or 1).bit_length() - 1))')
+        'import os
+try:
+    count = len(os.sched_getaffinity(0))
+except AttributeError:
+    count = os.cpu_count() or 1
+print(min(8, 1 << count.bit_length() - 1))')
     export JAX_NUM_CPU_DEVICES
 fi
 

@@ -19,37 +19,25 @@ import jax.numpy as jnp
 
 from insertion_jax.core import categorical
 
-# Logits this far apart make the Plackett-Luce law deterministic in float32.
-_CERTAIN_GAP = 1e4
+# Logits this far apart make one pick certain in float32: Gumbel noise spans some 20. Larger
+# ones would swallow the noise that decides between equal ranks.
+_CERTAIN_GAP = 64.0
 
 
-def certain_logits(rank: chex.Array) -> chex.Array:
-    """Plackett-Luce logits under which one order is certain.
+def ranked_logits(rank: chex.Array, certainty: chex.Numeric = 1.0) -> chex.Array:
+    """Plackett-Luce logits of a given order, or of one between it and the uniform one.
 
     Args:
       rank: int[L], the step at which each position is inserted; equal ranks come in
-        random order among themselves.
+        random order among themselves. At most some thousands.
+      certainty: c, float[] in [0, 1]: the next position is picked with probability
+        proportional to (1 - c)^rank. 0 is the uniform order, 1 the given one.
 
     Returns:
       float32[L].
     """
-    return -_CERTAIN_GAP * jnp.asarray(rank, jnp.float32)
-
-
-def softened(certain: chex.Array, certainty: chex.Numeric) -> chex.Array:
-    """Logits between those of the uniform order and of a certain one.
-
-    Args:
-      certain: float[L], from `certain_logits`.
-      certainty: float[] in [0, 1], the probability that the position whose turn it is
-        comes next while many are missing: p(next is the r-th in turn) falls as
-        (1 - certainty)^r.
-
-    Returns:
-      float[L]; zeros at 0, and `certain` at 1.
-    """
-    gap = -jnp.log1p(-jnp.minimum(certainty, 1 - jnp.finfo(jnp.float32).eps))
-    return jnp.where(certainty < 1, certain * (gap / _CERTAIN_GAP), certain)
+    gap = -jnp.log1p(-jnp.clip(certainty, 0.0, 1.0))
+    return -jnp.minimum(gap, _CERTAIN_GAP) * jnp.asarray(rank, jnp.float32)
 
 
 def uniform(key: chex.PRNGKey, mask: chex.Array) -> chex.Array:

@@ -26,7 +26,9 @@ class InsertionConfig:
         inserted last at the last slot.
       order_steps: updates over which an order that is neither learned nor uniform
         becomes certain, from the uniform one; 0: it is from the first. A certain order
-        shows one target a canvas, which teaches little at first.
+        shows one target a canvas, which teaches little at first; so certainty grows with
+        the cube of the step. Until then the losses are those of softer orders; bounds
+        are of the certain one throughout.
       min_insertions: stopping is impossible before so many tokens were inserted, in
         likelihood and sampling alike; every example must have as many to insert.
       num_samples: M, orders a step is evaluated on; the paper's 2 for a learned
@@ -117,8 +119,8 @@ def make(
         None unless the order is learned.
       config: of the objective.
       max_anchored: of any example to train on; needed where `num_widths` is not 1.
-      task_order: `(example) -> float32[L]`, logits of the order that the task
-        prescribes; needed where that is the order.
+      task_order: `(example) -> int32[L]`, the step at which the task prescribes that
+        each position be inserted; needed where that is the order.
 
     Returns:
       `Method`; its parameter groups are "policy" and, for a learned order, "order".
@@ -147,14 +149,17 @@ def make(
             params["order"] = order.init(key_order, example)
         return params
 
+    def fixed_order_logits(example, certainty=1.0):
+        size = example.tokens.shape[0]
+        if config.order == "uniform":
+            return insertion_process.fixed_order_logits("uniform", size)
+        rank = task_order(example) if config.order == "task" else jnp.arange(size)
+        return permutations.ranked_logits(rank, certainty)
+
     def order_logits_of(params, example, dropout_key=None):
         if learned:
             return order.apply(params["order"], example, dropout_key)
-        if config.order == "task":
-            return task_order(example)
-        return insertion_process.fixed_order_logits(
-            config.order, example.tokens.shape[0]
-        )
+        return fixed_order_logits(example)
 
     def policy_of(params, example, dropout_key=None):
         applied = policy.apply(
@@ -174,9 +179,8 @@ def make(
         key_draw, key_policy, key_order, key_passes = jax.random.split(key, 4)
         order_logits = order_logits_of(params, example, key_order)
         if config.order_steps:
-            order_logits = permutations.softened(
-                order_logits, step / config.order_steps
-            )
+            certainty = jnp.minimum(step / config.order_steps, 1.0) ** 3
+            order_logits = fixed_order_logits(example, certainty)
         surrogate, info = insertion_process.elbo_surrogate(
             key_draw,
             policy_of(params, example, key_policy),

@@ -112,7 +112,7 @@ def fixed_order_logits(order: str, size: int) -> chex.Array:
     if order == "uniform":
         return jnp.zeros(size)
     if order == "left_to_right":
-        return permutations.certain_logits(jnp.arange(size))
+        return permutations.ranked_logits(jnp.arange(size))
     raise ValueError(f"order must be 'uniform' or 'left_to_right', got {order!r}.")
 
 

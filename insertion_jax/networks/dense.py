@@ -31,7 +31,8 @@ def rows_dot(x: jax.Array, weight: jax.Array, factors: str | None = None) -> jax
       x: float[..., K].
       weight: float[K, N], of the same dtype.
       factors: dtype to which all factors are rounded, those of both gradients too; None
-        for none.
+        for none. Of higher derivatives, and for weights of an example each, the results
+        are rounded, too.
 
     Returns:
       float[..., N], of the dtype of `x`, in which sums are taken.
@@ -44,7 +45,10 @@ def rows_dot(x: jax.Array, weight: jax.Array, factors: str | None = None) -> jax
             f"{x.dtype}{list(x.shape)} cannot be multiplied with rows of "
             f"{weight.dtype}{list(weight.shape)}."
         )
-    precision = None if factors else jax.config.jax_default_matmul_precision
+    # Rounded factors leave nothing to choose.
+    precision = (
+        lax.Precision.DEFAULT if factors else jax.config.jax_default_matmul_precision
+    )
     return _bind(x, weight, axis=0, precision=precision, factors=factors)
 
 
@@ -56,10 +60,16 @@ def _rows_dot_general(x, weight, dimension_numbers, precision=None, *, factors):
     return rows_dot(x, weight, factors)
 
 
+# Modules are equal where their fields are, and a partial is equal to itself alone.
+_PRODUCTS = {
+    factors: functools.partial(_rows_dot_general, factors=factors)
+    for factors in (None, "bfloat16")
+}
+
+
 def Dense(features: int, *, factors: str | None = None, **options) -> nn.Dense:
-    """`nn.Dense` with the product of `rows_dot`."""
-    dot_general = functools.partial(_rows_dot_general, factors=factors)
-    return nn.Dense(features, dot_general=dot_general, **options)
+    """`nn.Dense` with the product of `rows_dot`; written as the module that it makes."""
+    return nn.Dense(features, dot_general=_PRODUCTS[factors], **options)
 
 
 _dot = Primitive("rows_dot")
@@ -88,7 +98,9 @@ def _contract(x, y, axis_of_x, axis_of_y, precision, factors):
     if factors is None:
         return lax.dot_general(x, y, dimensions, precision=precision)
     rounded = x.astype(factors), y.astype(factors)
-    return lax.dot_general(*rounded, dimensions, preferred_element_type=y.dtype)
+    return lax.dot_general(
+        *rounded, dimensions, precision=precision, preferred_element_type=y.dtype
+    )
 
 
 def _shape(x, weight, *, axis, precision, factors):
@@ -134,10 +146,11 @@ def _columns_as_rows(factors, x, y):
     The CPU compiler has no fast product of two bfloat16 matrices over their first axes,
     and makes one of a plain transpose followed by a product. In pieces it stays one.
     """
-    pieces = math.gcd(x.shape[0], 64)
-    x = x.astype(factors).reshape(pieces, x.shape[0] // pieces, x.shape[1])
+    # Small pieces, so that rows sharded over devices stay where they are.
+    size = next((size for size in (2, 3, 5, 7) if x.shape[0] % size == 0), 1)
+    x = x.astype(factors).reshape(x.shape[0] // size, size, x.shape[1])
     rows = x.transpose(2, 0, 1).reshape(x.shape[2], y.shape[0])
-    return _contract(rows, y, 1, 0, None, factors)
+    return _contract(rows, y, 1, 0, lax.Precision.DEFAULT, factors)
 
 
 _dot.def_impl(jax.jit(_plain, static_argnames=("axis", "precision", "factors")))

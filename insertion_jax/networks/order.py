@@ -9,7 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from insertion_jax.networks.dense import Dense
+from insertion_jax.networks.dense import Dense, rows_dot
 from insertion_jax.networks.framed_canvas import ANCHORED, INSERTED, PROMPT
 from insertion_jax.networks.transformer import (
     Embedding,
@@ -39,9 +39,8 @@ class Counts(nn.Module):
         size = (_MAX_COUNT + 1, self.config.width)
         vectors = self.param("vector", init, size)
         # A product, for the gradient of a lookup is a slow scatter.
-        return (jax.nn.one_hot(count, size[0]) @ vectors).astype(
-            self.config.activations
-        )
+        looked_up = rows_dot(jax.nn.one_hot(count, size[0]), vectors)
+        return looked_up.astype(self.config.activations)
 
 
 class OrderNetwork(nn.Module):

@@ -7,21 +7,21 @@ the source, and each node after it, until the junction is. An order learned for 
 better one can be held against this (RESULTS.md, "Hard").
 """
 
-import chex
+import jax
 import jax.numpy as jnp
 
-from insertion_jax.core import permutations
 from insertion_jax.types import Batch
 
 
-def order_logits(example: Batch) -> chex.Array:
-    """Logits of the order: from the goal back to the junction, then from the source.
+def order_rank(example: Batch) -> jax.Array:
+    """The steps of the order: from the goal back to the junction, then from the source.
 
     Args:
       example: a `Batch` without its leading axis, whose target is the path.
 
     Returns:
-      float32[L], for the Plackett-Luce law: one order is certain.
+      int32[L], 0 for the position that is inserted first; beyond the path it means
+      nothing.
     """
     # The last pair of a prompt is source and goal; those before it are edges.
     pairs = example.prompt.reshape(-1, 2)
@@ -36,6 +36,4 @@ def order_logits(example: Batch) -> chex.Array:
     centre = jnp.argmax(is_real & (example.tokens == junction))
     from_goal = example.length - 1 - position
     from_source = example.length - centre + position
-    return permutations.certain_logits(
-        jnp.where(position >= centre, from_goal, from_source)
-    )
+    return jnp.where(position >= centre, from_goal, from_source)

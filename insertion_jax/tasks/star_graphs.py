@@ -339,5 +339,5 @@ def make(
         draw=draw,
         places=star_graph_places.places,
         max_anchored=0,
-        order_logits=star_graph_order.order_logits,
+        order_rank=star_graph_order.order_rank,
     )

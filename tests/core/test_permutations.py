@@ -18,23 +18,32 @@ MASKS = [
 ]
 
 
-def test_certain_logits_leave_one_order():
+def test_ranks_leave_one_order():
     rank = np.array([3, 0, 4, 1, 2])
     keys = jax.random.split(jax.random.key(0), 1_000)
     draw = jax.vmap(permutations.plackett_luce, in_axes=(0, None, None))
-    perms = np.asarray(draw(keys, permutations.certain_logits(rank), np.ones(5, bool)))
+    perms = np.asarray(draw(keys, permutations.ranked_logits(rank), np.ones(5, bool)))
     assert (perms == np.argsort(rank)).all()
-    # The control: as much noise as there is between logits of one rank.
-    tied = permutations.certain_logits(np.array([0, 0, 1, 1, 1]))
-    first = np.asarray(draw(jax.random.clone(keys), tied, np.ones(5, bool)))[:, 0]
-    assert set(first) == {0, 1}
-    assert abs((first == 0).mean() - 0.5) < 5 * np.sqrt(0.25 / len(keys))
+    log_prob = permutations.plackett_luce_log_prob(
+        permutations.ranked_logits(rank), np.argsort(rank), np.ones(5, bool)
+    )
+    assert abs(log_prob) < 1e-6
+
+
+@pytest.mark.parametrize("rank", [1, 100, 1_000])
+def test_equal_ranks_come_in_random_order(rank):
+    logits = permutations.ranked_logits(np.array([0, rank, rank]))
+    keys = jax.random.split(jax.random.key(0), 4_000)
+    draw = jax.vmap(permutations.plackett_luce, in_axes=(0, None, None))
+    perms = np.asarray(draw(keys, logits, np.ones(3, bool)))
+    assert (perms[:, 0] == 0).all()
+    assert abs((perms[:, 1] == 1).mean() - 0.5) < 5 * np.sqrt(0.25 / len(keys))
 
 
 @pytest.mark.parametrize("certainty", [0.0, 0.3, 0.9, 1.0])
-def test_softened_orders(certainty):
+def test_orders_between_uniform_and_certain(certainty):
     rank = np.random.default_rng(0).permutation(40)
-    logits = permutations.softened(permutations.certain_logits(rank), certainty)
+    logits = permutations.ranked_logits(rank, certainty)
     chance = jax.nn.softmax(logits)[np.argsort(rank)]
     expected = (1 - certainty) ** np.arange(40)
     np.testing.assert_allclose(chance, expected / expected.sum(), rtol=1e-4, atol=1e-7)

@@ -7,6 +7,7 @@ import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 import tables
 
@@ -27,6 +28,7 @@ def _mapped(product):
 
 
 _ROWS, _PLAIN = _mapped(dense.rows_dot), _mapped(jnp.dot)
+_MIXED = _mapped(functools.partial(dense.rows_dot, factors="bfloat16"))
 
 
 @pytest.mark.parametrize("x", [_X, _X[0], _X[0, 0], _X[0, 0, 0]])
@@ -109,10 +111,11 @@ def test_precision_is_that_of_the_caller():
     assert lowered.count("precision = [HIGHEST, HIGHEST]") == 2  # there and back
 
 
-def _collectives(product, spec):
-    mesh = jax.make_mesh((8,), ("d",), (jax.sharding.AxisType.Auto,))
+def _collectives(product, spec, num_devices=8, shape=(8, 8, 3, 2)):
+    devices = np.array(jax.devices()[:num_devices])
+    mesh = jax.sharding.Mesh(devices, ("d",), axis_types=(jax.sharding.AxisType.Auto,))
     sharding = jax.sharding.NamedSharding
-    x = jax.ShapeDtypeStruct((8, 8, 3, 2), jnp.float32, sharding=sharding(mesh, spec))
+    x = jax.ShapeDtypeStruct(shape, jnp.float32, sharding=sharding(mesh, spec))
     whole = sharding(mesh, jax.P())
     weight = jax.ShapeDtypeStruct((2, 6), jnp.float32, sharding=whole)
     compiled = jax.jit(jax.grad(_value(product), 1)).lower(x, weight).compile()
@@ -123,6 +126,22 @@ def test_a_sharded_batch_is_not_gathered():
     """The control: behind another mapped axis it is, and the docstring says so."""
     assert _collectives(_ROWS, jax.P("d")) == {"all-reduce"}
     assert "all-gather" in _collectives(_ROWS, jax.P(None, "d"))
+
+
+@pytest.mark.parametrize(
+    ("num_devices", "shape"),
+    [(8, (8, 8, 3, 2)), (3, (6, 7, 1, 2)), (6, (12, 16, 1, 2)), (5, (25, 3, 1, 2))],
+)
+def test_a_sharded_batch_of_mixed_products_is_not_gathered(num_devices, shape):
+    assert _collectives(_MIXED, jax.P("d"), num_devices, shape) == {"all-reduce"}
+
+
+@pytest.mark.parametrize("num_rows", [1, 2, 11, 45, 64])
+def test_columns_as_rows_is_the_product_of_other_platforms(num_rows):
+    x = jax.random.normal(jax.random.key(6), (num_rows, 5))
+    y = jax.random.normal(jax.random.key(7), (num_rows, 4))
+    made = tables.jit(functools.partial(dense._columns_as_rows, "bfloat16"))(x, y)
+    chex.assert_trees_all_close(made, _round(x).T @ _round(y), rtol=1e-4, atol=1e-4)
 
 
 def test_gradients_under_shard_map():
@@ -162,9 +181,6 @@ def test_a_weight_has_its_gradient_from_one_plain_product(product, contracted):
     lowered = jax.jit(jax.grad(_value(product), 1)).lower(_X, _WEIGHT).as_text()
     axes = re.findall(r"contracting_dims = \[([\d, ]+)\] x \[\1\]", lowered)
     assert axes == [contracted]
-
-
-_MIXED = _mapped(functools.partial(dense.rows_dot, factors="bfloat16"))
 
 
 def _rounded_product(x, weight):

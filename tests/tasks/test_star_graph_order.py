@@ -18,8 +18,8 @@ def perms_of(graphs, tier):
 
     def draw(example, key):
         mask = np.arange(tier.max_length) < example.length
-        logits = star_graph_order.order_logits(example)
-        return permutations.plackett_luce(key, logits, mask)
+        rank = star_graph_order.order_rank(example)
+        return permutations.plackett_luce(key, permutations.ranked_logits(rank), mask)
 
     return np.asarray(jax.vmap(draw)(batch, keys)), batch.length
 
