@@ -147,6 +147,7 @@ def _base(tier, method, order):
     config.network.neighbours = False  # mix each token's embedding with its neighbours'
     config.network.embedding_scale = 0.02  # of embeddings at the start
     config.network.prompt_positions = False  # learned vectors for places in the prompt
+    config.network.counts = False  # tokens see how often their id is in the prompt
     config.network.prompt_sees_canvas = True  # False: prompts are encoded once
 
     config.order_network = ConfigDict()  # the posterior; unused for fixed orders
@@ -161,10 +162,9 @@ def _base(tier, method, order):
     config.order_network.neighbours = False
     config.order_network.embedding_scale = 0.02  # of embeddings at the start
     config.order_network.prompt_positions = False
+    config.order_network.counts = False
     # Start from a soft left-to-right order, not from the uniform one: 1.0 and more.
     config.order_network.initial_slope = 0.0
-    # Tokens are told how often their id stands in the prompt.
-    config.order_network.counts = False
 
     config.optim = ConfigDict()
     config.optim.learning_rate = 1e-4
@@ -249,7 +249,6 @@ def _flexible(config):
     config.network.rates.low = 0.0
     config.network.rates.high = 100.0
     del config.order_network.initial_slope
-    del config.order_network.counts
     config.order_network.shares_trunk = False  # with the denoiser
     config.order_network.rates = ConfigDict()
     config.order_network.rates.function = "softplus"

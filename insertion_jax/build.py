@@ -161,15 +161,11 @@ def _insertion_process(config, section, of_task):
     posterior = None
     if settings.order == "learned":
         order_network = _section(config, "order_network")
-        options = {
-            name: order_network.pop(name)
-            for name in ("initial_slope", "counts")
-            if name in order_network
-        }
+        initial_slope = order_network.pop("initial_slope", 0.0)
         posterior = order.make(
             _call("order_network", TransformerConfig, order_network),
             vocab_size,
-            **options,
+            initial_slope=initial_slope,
         )
     if settings.num_widths > 1:
         if kind == "trajectory":

@@ -88,6 +88,10 @@ def test_unknown_field(section, known):
             {"method__name": "x"},
             "method.name is 'x'; allowed are flexmdm, insertion_proc",
         ),
+        (
+            {"method__order": "task", "method__order_steps": 99},
+            "method.order_steps is 99, but training ends at step 20; the order would",
+        ),
         ({"train__placement": "x"}, "placement is 'x'; allowed are pmap, sharded."),
         ({"network__dtype": "x"}, "In section 'network': dtype must be 'float32' or"),
         ({"optim__ema_decay": 1.0}, "In section 'optim': ema_decay is 1.0; allowed"),

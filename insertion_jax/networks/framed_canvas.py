@@ -52,7 +52,7 @@ class FramedCanvas(nn.Module):
           A pytree for `read`: the embedded prompt, or its keys and values.
         """
         x = self.embed(prompt, jnp.full(prompt.shape, PROMPT))
-        x = self.prompt_segment(x, prompt_mask)
+        x = self.prompt_segment(x, prompt_mask, prompt)
         if self.prompt_sees_canvas or not prompt.shape[0]:
             return x, prompt_mask
         positions = jnp.arange(prompt.shape[0])

@@ -6,10 +6,9 @@ line that falls from left to right, a soft left-to-right order.
 """
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 
-from insertion_jax.networks.dense import Dense, rows_dot
+from insertion_jax.networks.dense import Dense
 from insertion_jax.networks.framed_canvas import ANCHORED, INSERTED, PROMPT
 from insertion_jax.networks.transformer import (
     Embedding,
@@ -19,29 +18,6 @@ from insertion_jax.networks.transformer import (
 )
 from insertion_jax.types import Network
 
-_MAX_COUNT = 16
-
-
-class Counts(nn.Module):
-    """A learned vector for how often each token's id stands in the prompt.
-
-    Softmax attention averages over equal tokens, and learns to count them late if at all.
-    """
-
-    config: TransformerConfig
-
-    @nn.compact
-    def __call__(self, tokens, prompt, prompt_mask):
-        """int[T], int[C], bool[C] -> float[T, width]; counts of 16 and more are one."""
-        same = (tokens[:, None] == prompt) & prompt_mask
-        count = jnp.minimum(same.sum(axis=1), _MAX_COUNT)
-        init = nn.initializers.normal(self.config.embedding_scale)
-        size = (_MAX_COUNT + 1, self.config.width)
-        vectors = self.param("vector", init, size)
-        # A product, for the gradient of a lookup is a slow scatter.
-        looked_up = rows_dot(jax.nn.one_hot(count, size[0]), vectors)
-        return looked_up.astype(self.config.activations)
-
 
 class OrderNetwork(nn.Module):
     """One logit for each position of the target."""
@@ -49,7 +25,6 @@ class OrderNetwork(nn.Module):
     config: TransformerConfig
     vocab_size: int
     initial_slope: float
-    counts: bool
 
     @nn.compact
     def __call__(self, example, deterministic):
@@ -62,11 +37,9 @@ class OrderNetwork(nn.Module):
         embed = Embedding(c, self.vocab_size, 3, name="embed")
         prompt = embed(example.prompt, jnp.full(start, PROMPT))
         target = embed(example.tokens, kinds)
-        if self.counts:
-            see = Counts(c, name="counts")
-            prompt += see(example.prompt, example.prompt, example.prompt_mask)
-            target += see(example.tokens, example.prompt, example.prompt_mask)
-        prompt = Segment(c, True, name="prompt_segment")(prompt, example.prompt_mask)
+        prompt = Segment(c, True, name="prompt_segment")(
+            prompt, example.prompt_mask, example.prompt
+        )
         target = Segment(c, False, name="target_segment")(target, inside)
         h, _ = Trunk(c, name="trunk")(
             jnp.concatenate([prompt, target]),
@@ -87,7 +60,6 @@ def make(
     vocab_size: int,
     *,
     initial_slope: float = 0.0,
-    counts: bool = False,
 ) -> Network:
     """The posterior as pure functions.
 
@@ -98,13 +70,12 @@ def make(
         start of training: far from the end the leftmost missing token then comes next
         with probability 1 - exp(-s). It is trained; 0 for the uniform order and no
         slope.
-      counts: tokens are told how often their id stands in the prompt.
 
     Returns:
       `Network` whose `apply(params, example, dropout_key=None)` gives float32[L],
       logits of the order; those beyond the sequence's length mean nothing.
     """
-    module = OrderNetwork(config, vocab_size, initial_slope, counts)
+    module = OrderNetwork(config, vocab_size, initial_slope)
 
     def init(key, example):
         return module.init(key, example, True)["params"]

@@ -115,7 +115,7 @@ class TrajectoryNetwork(nn.Module):
     def encode_prompt(self, prompt, prompt_mask, deterministic):
         """int[C], bool[C] -> keys and values of each block, and the mask."""
         x = self.embed(prompt, jnp.full(prompt.shape, PROMPT))
-        x = self.prompt_segment(x, prompt_mask)
+        x = self.prompt_segment(x, prompt_mask, prompt)
         if not prompt.shape[0]:
             return [block.prompt(x) for block in self._layers], prompt_mask
         positions = jnp.arange(prompt.shape[0])

@@ -13,7 +13,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from insertion_jax.networks.dense import Dense
+from insertion_jax.networks.dense import Dense, rows_dot
 from insertion_jax.networks.dropout import Dropout
 from insertion_jax.types import InputError
 
@@ -38,6 +38,8 @@ class TransformerConfig:
         before it does.
       prompt_positions: adds a learned vector to each place of the prompt, which
         rotary phases, being relative, do not tell apart.
+      counts: tells each token of the prompt how often its id stands there. Softmax
+        attention averages over equal tokens, and learns to count them late if at all.
       embedding_scale: standard deviation of embeddings and prompt positions at the
         start. The usual 0.02 is soon drowned by what the first block adds.
     """
@@ -52,6 +54,7 @@ class TransformerConfig:
     rope_base: float = 10_000.0
     neighbours: bool = False
     prompt_positions: bool = False
+    counts: bool = False
     embedding_scale: float = 0.02
 
     def __post_init__(self):
@@ -264,6 +267,27 @@ class Embedding(nn.Module):
         return self.token(tokens) + self.kind(kinds)
 
 
+_MAX_COUNT = 16
+
+
+class Counts(nn.Module):
+    """A learned vector for how often each token's id stands in the prompt."""
+
+    config: TransformerConfig
+
+    @nn.compact
+    def __call__(self, tokens, mask):
+        """int[C], bool[C] -> float[C, width]; counts of 16 and more are one."""
+        same = (tokens[:, None] == tokens) & mask
+        count = jnp.minimum(same.sum(axis=1), _MAX_COUNT)
+        init = nn.initializers.normal(self.config.embedding_scale)
+        size = (_MAX_COUNT + 1, self.config.width)
+        vectors = self.param("vector", init, size)
+        # A product, for the gradient of a lookup is a slow scatter.
+        looked_up = rows_dot(jax.nn.one_hot(count, size[0]), vectors)
+        return looked_up.astype(self.config.activations)
+
+
 class Segment(nn.Module):
     """What a stretch of tokens adds to its embedding before the first block."""
 
@@ -271,12 +295,13 @@ class Segment(nn.Module):
     has_positions: bool
 
     @nn.compact
-    def __call__(self, x, mask):
-        """Adds neighbours and learned positions, where the config has them.
+    def __call__(self, x, mask, prompt=None):
+        """Adds neighbours, and to a prompt positions and counts, if the config has them.
 
         Args:
           x: float[T, width].
           mask: bool[T], the real tokens; others are nobody's neighbour.
+          prompt: int[T], the tokens, if they are the prompt.
 
         Returns:
           float[T, width].
@@ -290,4 +315,6 @@ class Segment(nn.Module):
         if c.prompt_positions and self.has_positions:
             init = nn.initializers.normal(c.embedding_scale)
             added += self.param("position", init, x.shape).astype(x.dtype)
+        if c.counts and prompt is not None:
+            added += Counts(c, name="counts")(prompt, mask)
         return added

@@ -9,14 +9,16 @@ from insertion_jax.networks import order
 from insertion_jax.networks.transformer import TransformerConfig
 
 
-def _network(counts=False, **changes):
-    network = order.make(tiny.config(**changes), tiny.VOCAB, counts=counts)
+def _network(**changes):
+    network = order.make(tiny.config(**changes), tiny.VOCAB)
     return tables.jit(network.apply), tiny.random_params(network.init, tiny.example())
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["plain", "counts"])
 def network(request):
-    apply, params = _network(request.param, neighbours=True, prompt_positions=True)
+    apply, params = _network(
+        counts=request.param, neighbours=True, prompt_positions=True
+    )
     run = lambda params, example: apply(tiny.resized(params, example), example)
     return run, params
 
@@ -49,16 +51,6 @@ def test_may_start_at_a_soft_left_to_right_order():
     np.testing.assert_allclose(first, 1 - np.exp(-1.5), atol=1e-3)
 
 
-def test_counts_are_those_of_the_prompt():
-    module = order.Counts(tiny.config())
-    vectors = {"params": {"vector": np.arange(17.0)[:, None] * np.ones(16)}}
-    prompt = np.array([3, 5, 3, 3, 7, 7] + 20 * [8])
-    mask = np.arange(26) != 3
-    tokens = np.array([3, 5, 7, 4, 8])
-    made = module.apply(vectors, tokens, prompt, mask)
-    np.testing.assert_array_equal(made[:, 0], [2, 1, 2, 0, 16])
-
-
 @pytest.mark.parametrize("garbage", [0, 6, 1_000_000, -7])
 def test_padding_does_not_matter(network, garbage):
     apply, params = network
@@ -85,8 +77,8 @@ def test_every_input_matters(network):
 def test_padding_has_no_gradient(network):
     _, params = network
     example = tiny.example(9, 11, 6)
-    counts = "counts" in params
-    plain = order.make(tiny.everything(), tiny.VOCAB, counts=counts).apply
+    counts = "counts" in params["prompt_segment"]
+    plain = order.make(tiny.everything(counts=counts), tiny.VOCAB).apply
     loss = lambda params: jnp.sum(plain(params, example)[:4])
     grads = tables.jit(jax.grad(loss))(tiny.resized(params, example))
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(grads))
@@ -98,7 +90,7 @@ def test_padding_has_no_gradient(network):
 def test_bfloat16_is_close_and_gives_float32(network):
     apply, params = network
     options = {"neighbours": True, "prompt_positions": True, "dtype": "bfloat16"}
-    low, _ = _network("counts" in params, **options)
+    low, _ = _network(counts="counts" in params["prompt_segment"], **options)
     logits = low(params, tiny.example())
     assert logits.dtype == jnp.float32
     np.testing.assert_allclose(logits[:4], apply(params, tiny.example())[:4], atol=0.15)

@@ -2,6 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import tiny
 
 from insertion_jax.networks import transformer
 from insertion_jax.networks.transformer import TransformerConfig
@@ -51,6 +52,15 @@ def test_attention_to_nothing_is_finite():
     value, grad = jax.value_and_grad(run)(ones)
     assert np.isfinite(value)
     assert np.isfinite(grad).all()
+
+
+def test_counts_are_those_of_the_prompt():
+    vectors = {"params": {"vector": np.arange(17.0)[:, None] * np.ones(16)}}
+    prompt = np.array([3, 5, 3, 3, 7, 7] + 20 * [8])
+    mask = np.arange(26) != 3
+    made = transformer.Counts(tiny.config()).apply(vectors, prompt, mask)
+    np.testing.assert_array_equal(made[:6, 0], [2, 1, 2, 2, 2, 2])
+    np.testing.assert_array_equal(made[6:], 16)
 
 
 @pytest.mark.parametrize(
