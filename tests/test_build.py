@@ -53,8 +53,8 @@ def test_builds_what_the_config_says():
     [
         ("task", "num_test, num_train, num_validation, tier"),
         ("method", "bound_samples, .*, termination"),
-        ("network", "dropout, .*, width"),
-        ("order_network", "dropout, .*, width"),
+        ("network", "counts, dropout, .*, width"),
+        ("order_network", "counts, dropout, .*, width"),
         ("optim", "b1, .*, weight_decay"),
         ("train", "batch_size, .*, seed"),
     ],
@@ -93,7 +93,7 @@ def test_unknown_field(section, known):
             "method.order_steps is 99, but training ends at step 20; the order would",
         ),
         ({"train__placement": "x"}, "placement is 'x'; allowed are pmap, sharded."),
-        ({"network__dtype": "x"}, "In section 'network': dtype must be 'float32' or"),
+        ({"network__dtype": "x"}, "In section 'network': dtype must be 'float32', 'bf"),
         ({"optim__ema_decay": 1.0}, "In section 'optim': ema_decay is 1.0; allowed"),
     ],
 )
