@@ -4,15 +4,16 @@
 
 The peer is xlm-core, in a virtual environment of its own: `FOLDER/v` has it installed,
 `FOLDER/data` its star graphs of the easy tier (docs/performance.md says how). Both
-train on easy star graphs, 64 at a time, with 4 blocks of width 256, 4 heads and dropout,
-in processes of their own that may use the same cores, in turns; in float32, but for rows
-that say bfloat16: the peer under autocast, ours with `dtype=mixed`. Ours has a device for
-each core. Prints a table and a line of JSON:
+train on easy star graphs, 64 at a time, with 4 blocks of width 256, 4 heads and
+dropout, in processes of their own that may use the same cores, in turns; in float32,
+but for rows that say bfloat16: the peer under autocast, ours with `dtype=mixed`. Ours
+has a device for each core. Prints a table and a line of JSON:
 
-    examples/s   of the turns' medians, compilation and the first steps left out
+    examples/s   the turns' median, with the lowest and the highest; compilation and the
+                 first steps left out
     canvases/s   that number times the canvases an example is learned from at a step
-    ratio        of examples/s to the peer's insertion language model, and to that of
-                 the same precision
+    ratio        of examples/s to the peer's insertion language model in float32
+    like for like  to that of the same precision
 """
 
 import json
@@ -32,7 +33,9 @@ _CORES = flags.DEFINE_list("cores", ["0", "1"], "Cores that a process may use.")
 _TURNS = flags.DEFINE_integer("turns", 3, "How often each is timed.", lower_bound=1)
 _STEPS = flags.DEFINE_integer("steps", 30, "Of the peer, a turn.", lower_bound=10)
 
-_ROWS = flags.DEFINE_string("rows", "", "Pattern of the rows to run.")
+_ROWS = flags.DEFINE_string(
+    "rows", "", "Pattern of the rows to run; both of the peer's ILM must fit."
+)
 
 _BATCH = 64
 _WARM_UP = 10  # steps that are not timed

@@ -6,10 +6,11 @@
 An order that is learned by the ELBO may miss a better one because the posterior cannot
 express it. Here the config's posterior network is trained by likelihood instead, on the
 order that the task prescribes: back from the goal to the junction, then on from the
-source. It settles what the network can learn with a teacher, not what it finds without.
+source. This shows what the network can learn with a teacher, not what it finds alone.
 Prints, as it goes, the negative log-likelihood of that order in nats and the share of
-validation graphs whose most probable order it is, by the number of edges from the source
-to the junction; then a line of JSON. Up to one edge a straight backward order is right.
+validation graphs whose most probable order it is, by the number of edges from the
+source to the junction; then a line of JSON. With at most one edge before the junction
+that order is the plain backward one.
 """
 
 import json

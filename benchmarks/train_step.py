@@ -3,8 +3,8 @@
     python benchmarks/train_step.py --config=configs/star_graphs.py:tier=easy
 
 Runs the config's own training chunk, data pipeline included, and in turns with it
-large matrix products in the step's dtype (float32 for "mixed"), so that both see the same machine. Prints
-a table and a line of JSON:
+large matrix products in the step's dtype (float32 for "mixed"), so that both see the
+same machine. Prints a table and a line of JSON:
 
     matmul_gflops    rate of a 1024 x 1024 matrix product, best of each turn, times the
                      number of devices; CPU devices share the cores, all of which one

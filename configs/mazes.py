@@ -14,8 +14,8 @@ The argument after the colon picks, in any order:
                   for wall and spaces for free cells; the tier then says how many
                   subgoals there are and how long paths may be. No comma in its name
 
-and `method`, `order`, `size` and all else that configs/star_graphs.py takes, whose
-networks and schedules these are: both are planning tasks, and the paper trains one
+and `method`, `order` (but not task), `size` and all else that configs/star_graphs.py
+takes, whose networks and schedules these are: both are planning tasks, and the paper trains one
 network on them. RESULTS.md says what each reaches.
 """
 

@@ -123,7 +123,7 @@ def _base(tier, method, order):
     config.method = ConfigDict()
     config.method.name = method
     config.method.order = order  # learned, uniform, left_to_right, task
-    # Updates over which a prescribed order becomes certain, from the uniform one.
+    # Updates over which left_to_right or task becomes certain, from the uniform order.
     config.method.order_steps = 0
     config.method.termination = "policy"  # policy: a stop outcome; eos: a token
     config.method.num_samples = 2  # orders a step is evaluated on (M)

@@ -6,7 +6,7 @@
 #
 # PYTHON=... names the Python to make it with, INSERTION_JAX_VENV=... another folder.
 
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+root=$(CDPATH= cd -- "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 venv=${INSERTION_JAX_VENV:-$root/.venv}
 python=$venv/bin/python
 

@@ -6,6 +6,7 @@
 #
 # WORKDIR is runs/quickstart of the repository if not given. Run again, it goes on
 # from where it was stopped, or straight to the evaluation of a finished run.
+# JAX_NUM_CPU_DEVICES=1 is for a --config.train.batch_size that the cores do not divide.
 
 set -euo pipefail
 workdir=
@@ -23,8 +24,7 @@ prepare ""
 workdir=${workdir:-$root/runs/quickstart}
 
 # A device for each core shares the batch between them, which is faster than one device
-# with as many threads. A power of two, for it has to divide the batch, which is 64;
-# JAX_NUM_CPU_DEVICES=1 is for batches of other sizes.
+# with as many threads. A power of two, for it has to divide the batch, which is 64.
 if [ -z "${JAX_NUM_CPU_DEVICES:-}" ]; then
     JAX_NUM_CPU_DEVICES=$("$python" -c \
         'import os

@@ -13,7 +13,7 @@ if [ $# -lt 3 ]; then
 fi
 name=$1 zone=$2
 shift 2
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+root=$(CDPATH= cd -- "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 bundle=$(mktemp -d)/insertion_jax.bundle
 trap 'rm -r "$(dirname "$bundle")"' EXIT
 

@@ -25,10 +25,10 @@ class InsertionConfig:
       termination: "policy", a stop outcome beside the slots, or "eos", an EOS token
         inserted last at the last slot.
       order_steps: updates over which an order that is neither learned nor uniform
-        becomes certain, from the uniform one; 0: it is from the first. A certain order
-        shows one target a canvas, which teaches little at first; so certainty grows with
-        the cube of the step. Until then the losses are those of softer orders; bounds
-        are of the certain one throughout.
+        becomes certain, from the uniform one: of the missing positions the next is drawn
+        with probability proportional to (1 - c)^rank, c = min(1, step / order_steps)^3.
+        0: c = 1 from the first, where a canvas teaches one target, which is little for
+        a start. Bounds are at c = 1 throughout.
       min_insertions: stopping is impossible before so many tokens were inserted, in
         likelihood and sampling alike; every example must have as many to insert.
       num_samples: M, orders a step is evaluated on; the paper's 2 for a learned

@@ -31,8 +31,8 @@ def rows_dot(x: jax.Array, weight: jax.Array, factors: str | None = None) -> jax
       x: float[..., K].
       weight: float[K, N], of the same dtype.
       factors: dtype to which all factors are rounded, those of both gradients too; None
-        for none. Of higher derivatives, and for weights of an example each, the results
-        are rounded, too.
+        for none. In second derivatives, and where `weight` itself is mapped, the
+        gradients are rounded as well.
 
     Returns:
       float[..., N], of the dtype of `x`, in which sums are taken.

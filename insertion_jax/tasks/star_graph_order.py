@@ -1,10 +1,11 @@
 """The order of insertion in which every step of a star graph's path is forced.
 
-Arms that run through the junction look alike from either side: the path is told neither
-by what leaves the junction nor by what enters it. It is by its two ends: one edge ends
-in the goal, one in each node before it, until the junction is reached; and one leaves
-the source, and each node after it, until the junction is. An order learned for lack of a
-better one can be held against this (RESULTS.md, "Hard").
+The arms of a star graph, chains of nodes, meet in one node, the junction, which more edges
+leave than any other. A step is forced if the prompt has one edge that fits. At the
+junction several do, whether one comes from the source or from the goal; before it one
+does: one edge ends in the goal and in each node back to the junction, and one leaves the
+source and each node on to the junction. A learned order can be held against this one
+(RESULTS.md, "Hard").
 """
 
 import jax
