@@ -34,7 +34,7 @@ _COLORS = {
     "flexmdm": "#8d949e",
     "loflexmdm": "#d62728",
 }
-_LABELS = {"flexmdm": "FlexMDM", "loflexmdm": "LoFlexMDM", "task": "forced order"}
+_LABELS = {"flexmdm": "FlexMDM", "loflexmdm": "LoFlexMDM", "task": "prescribed order"}
 _STYLES = {"canvas": "-", "trajectory": "--"}
 _TITLES = {
     "train/elbo": "ELBO (nats a sequence)",
@@ -76,7 +76,7 @@ def main(argv):
         axis.grid(alpha=0.25)
     # Below the panels, where no curve runs.
     lines, labels = axes[0].get_legend_handles_labels()
-    style = {"ncols": 3, "frameon": False, "fontsize": "small"}
+    style = {"ncols": 2, "frameon": False, "fontsize": "small"}
     figure.legend(lines, labels, loc="outside lower center", **style)
     figure.savefig(_PICTURE.value, dpi=150)
 
@@ -98,7 +98,7 @@ def _look(config):
         label += ", entropy bonus"
         look["linestyle"] = (0, (6, 1))
     if config.get("order_network", {}).get("counts"):
-        label += ", posterior sees counts"
+        label += ", counts"
         look.update(linestyle="-", color="#b5367a")
     if order_steps := method.get("order_steps"):
         label += f", certain after {order_steps:,} updates"
