@@ -19,9 +19,9 @@ import jax.numpy as jnp
 
 from insertion_jax.core import categorical
 
-# Logits this far apart make one pick certain in float32: Gumbel noise spans some 20. Larger
-# ones would swallow the noise that decides between equal ranks.
-_CERTAIN_GAP = 64.0
+# Logits this far apart make one pick certain, for exp(-128) is 0 in float32. Larger ones
+# would swallow the noise that decides between equal ranks.
+_CERTAIN_GAP = 128.0
 
 
 def ranked_logits(rank: chex.Array, certainty: chex.Numeric = 1.0) -> chex.Array:

@@ -284,7 +284,9 @@ class Counts(nn.Module):
         size = (_MAX_COUNT + 1, self.config.width)
         vectors = self.param("vector", init, size)
         # A product, for the gradient of a lookup is a slow scatter.
-        looked_up = rows_dot(jax.nn.one_hot(count, size[0]), vectors)
+        looked_up = rows_dot(
+            jax.nn.one_hot(count, size[0], dtype=vectors.dtype), vectors
+        )
         return looked_up.astype(self.config.activations)
 
 

@@ -55,7 +55,8 @@ def test_attention_to_nothing_is_finite():
 
 
 def test_counts_are_those_of_the_prompt():
-    vectors = {"params": {"vector": np.arange(17.0)[:, None] * np.ones(16)}}
+    vector = np.arange(17, dtype=np.float32)[:, None] * np.ones(16, np.float32)
+    vectors = {"params": {"vector": vector}}
     prompt = np.array([3, 5, 3, 3, 7, 7] + 20 * [8])
     mask = np.arange(26) != 3
     made = transformer.Counts(tiny.config()).apply(vectors, prompt, mask)
