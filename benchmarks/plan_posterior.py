@@ -38,7 +38,8 @@ def main(argv):
     config = _CONFIG.value
     if config.method.get("order") != "learned" or config.task.name != "star_graphs":
         raise app.UsageError("--config must be of star graphs and a learned order.")
-    config.train.num_steps = _UPDATES.value
+    config.train.update(num_steps=_UPDATES.value, chunk=1)
+    config.optim.warmup_steps = min(config.optim.warmup_steps, _UPDATES.value // 5)
     config.optim.group_scale.order = 1.0  # a teacher's targets are no noisy ones
     task, examples, first, _ = measure.training(config)
     method = build.method(config, task)

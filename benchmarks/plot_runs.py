@@ -97,9 +97,10 @@ def _look(config):
     if method.get("entropy_weight"):
         label += ", entropy bonus"
         look["linestyle"] = (0, (6, 1))
-    if config.get("order_network", {}).get("counts"):
+    networks = (config["network"], config.get("order_network", {}))
+    if any(network.get("counts") for network in networks):
         label += ", counts"
-        look.update(linestyle="-", color="#b5367a")
+        look["linestyle"] = ":"
     if order_steps := method.get("order_steps"):
         label += f", certain after {order_steps:,} updates"
     return label, look

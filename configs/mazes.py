@@ -15,8 +15,8 @@ The argument after the colon picks, in any order:
                   subgoals there are and how long paths may be. No comma in its name
 
 and `method`, `order` (but not task), `size` and all else that configs/star_graphs.py
-takes, whose networks and schedules these are: both are planning tasks, and the paper trains one
-network on them. RESULTS.md says what each reaches.
+takes, whose networks and schedules these are: both are planning tasks, and the paper
+trains one network on them. RESULTS.md says what each reaches.
 """
 
 import pathlib

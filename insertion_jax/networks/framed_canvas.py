@@ -36,8 +36,8 @@ class FramedCanvas(nn.Module):
     def setup(self):
         c = self.config
         self.embed = Embedding(c, self.num_ids, 3)
-        self.prompt_segment = Segment(c, has_positions=True)
-        self.canvas_segment = Segment(c, has_positions=False)
+        self.prompt_segment = Segment(c)
+        self.canvas_segment = Segment(c)
         self.trunk = Trunk(c)
 
     def encode(self, prompt: jax.Array, prompt_mask: jax.Array, deterministic: bool):

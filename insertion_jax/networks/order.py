@@ -37,10 +37,10 @@ class OrderNetwork(nn.Module):
         embed = Embedding(c, self.vocab_size, 3, name="embed")
         prompt = embed(example.prompt, jnp.full(start, PROMPT))
         target = embed(example.tokens, kinds)
-        prompt = Segment(c, True, name="prompt_segment")(
+        prompt = Segment(c, name="prompt_segment")(
             prompt, example.prompt_mask, example.prompt
         )
-        target = Segment(c, False, name="target_segment")(target, inside)
+        target = Segment(c, name="target_segment")(target, inside)
         h, _ = Trunk(c, name="trunk")(
             jnp.concatenate([prompt, target]),
             jnp.concatenate([jnp.arange(start), example.prompt_mask.sum() + row]),
@@ -56,10 +56,7 @@ class OrderNetwork(nn.Module):
 
 
 def make(
-    config: TransformerConfig,
-    vocab_size: int,
-    *,
-    initial_slope: float = 0.0,
+    config: TransformerConfig, vocab_size: int, *, initial_slope: float = 0.0
 ) -> Network:
     """The posterior as pure functions.
 

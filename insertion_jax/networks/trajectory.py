@@ -96,7 +96,7 @@ class TrajectoryNetwork(nn.Module):
     def setup(self):
         c = self.config
         self.embed = Embedding(c, self.vocab_size, 3)
-        self.prompt_segment = Segment(c, has_positions=True)
+        self.prompt_segment = Segment(c)
         self.encoder = Trunk(c)
         self.neighbours = c.linear(c.width)
         block = relative.RelativeBlock

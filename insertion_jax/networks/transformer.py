@@ -294,7 +294,6 @@ class Segment(nn.Module):
     """What a stretch of tokens adds to its embedding before the first block."""
 
     config: TransformerConfig
-    has_positions: bool
 
     @nn.compact
     def __call__(self, x, mask, prompt=None):
@@ -303,7 +302,7 @@ class Segment(nn.Module):
         Args:
           x: float[T, width].
           mask: bool[T], the real tokens; others are nobody's neighbour.
-          prompt: int[T], the tokens, if they are the prompt.
+          prompt: int[T], the tokens, if they are the prompt; None for a target.
 
         Returns:
           float[T, width].
@@ -314,7 +313,7 @@ class Segment(nn.Module):
             padded = jnp.pad(jnp.where(mask[:, None], x, 0), ((1, 1), (0, 0)))
             both = jnp.concatenate([padded[:-2], padded[2:]], axis=-1)
             added += c.linear(c.width, name="neighbours")(both)
-        if c.prompt_positions and self.has_positions:
+        if c.prompt_positions and prompt is not None:
             init = nn.initializers.normal(c.embedding_scale)
             added += self.param("position", init, x.shape).astype(x.dtype)
         if c.counts and prompt is not None:

@@ -3,8 +3,9 @@
 A star graph is a few directed chains ("arms") of distinct nodes that share one
 node, the junction. The model sees the shuffled edges, the source and the goal, and
 writes the path between them, edge by edge. At the junction every arm looks the
-same, so a model that writes left to right has to look ahead or guess; growing the
-path backwards from the goal needs neither.
+same, so a model that writes left to right has to look ahead or guess. From the goal
+backwards it has to where several arms enter the junction; `star_graph_order` needs
+neither.
 
 The tasks come from the release of the Insertion Language Model (arXiv 2505.05755);
 `star_graph_generator` says how the graphs are drawn.
