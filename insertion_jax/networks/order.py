@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from insertion_jax.networks.dense import Dense
 from insertion_jax.networks.framed_canvas import ANCHORED, INSERTED, PROMPT
 from insertion_jax.networks.transformer import (
+    Counts,
     Embedding,
     Segment,
     TransformerConfig,
@@ -41,6 +42,9 @@ class OrderNetwork(nn.Module):
             prompt, example.prompt_mask, example.prompt
         )
         target = Segment(c, name="target_segment")(target, inside)
+        if c.counts:
+            count = Counts(c, name="target_counts")
+            target += count(example.tokens, example.prompt, example.prompt_mask)
         h, _ = Trunk(c, name="trunk")(
             jnp.concatenate([prompt, target]),
             jnp.concatenate([jnp.arange(start), example.prompt_mask.sum() + row]),

@@ -38,8 +38,9 @@ class TransformerConfig:
         before it does.
       prompt_positions: adds a learned vector to each place of the prompt, which
         rotary phases, being relative, do not tell apart.
-      counts: tells each token of the prompt how often its id stands there. Softmax
-        attention averages over equal tokens, and learns to count them late if at all.
+      counts: tells each token of the prompt, and the posterior's targets, how often its
+        id stands in the prompt. Softmax attention averages over equal tokens, and learns
+        to count them late if at all.
       embedding_scale: standard deviation of embeddings and prompt positions at the
         start. The usual 0.02 is soon drowned by what the first block adds.
     """
@@ -276,9 +277,9 @@ class Counts(nn.Module):
     config: TransformerConfig
 
     @nn.compact
-    def __call__(self, tokens, mask):
-        """int[C], bool[C] -> float[C, width]; counts of 16 and more are one."""
-        same = (tokens[:, None] == tokens) & mask
+    def __call__(self, tokens, prompt, prompt_mask):
+        """int[T], int[C], bool[C] -> float[T, width]; counts of 16 and more are one."""
+        same = (tokens[:, None] == prompt) & prompt_mask
         count = jnp.minimum(same.sum(axis=1), _MAX_COUNT)
         init = nn.initializers.normal(self.config.embedding_scale)
         size = (_MAX_COUNT + 1, self.config.width)
@@ -317,5 +318,5 @@ class Segment(nn.Module):
             init = nn.initializers.normal(c.embedding_scale)
             added += self.param("position", init, x.shape).astype(x.dtype)
         if c.counts and prompt is not None:
-            added += Counts(c, name="counts")(prompt, mask)
+            added += Counts(c, name="counts")(prompt, prompt, mask)
         return added
