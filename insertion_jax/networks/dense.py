@@ -141,11 +141,13 @@ def _gradient_of_weight(cotangent, x, weight, *, axis, precision, factors):
 
 
 def _columns_as_rows(factors, x, y):
-    """`x.T @ y`, with x transposed before.
+    """`x.T @ y`, with the narrower of both transposed before.
 
     The CPU compiler has no fast product of two bfloat16 matrices over their first axes,
     and makes one of a plain transpose followed by a product. In pieces it stays one.
     """
+    if y.shape[1] < x.shape[1]:
+        return lax.optimization_barrier(_columns_as_rows(factors, y, x)).T
     # Small pieces, so that rows sharded over devices stay where they are.
     size = next((size for size in (2, 3, 5, 7) if x.shape[0] % size == 0), 1)
     x = x.astype(factors).reshape(x.shape[0] // size, size, x.shape[1])

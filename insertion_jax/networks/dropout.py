@@ -1,17 +1,19 @@
-"""Dropout that draws two masks from each random word: half the work of one word each."""
+"""Dropout whose masks are hashes of a key and of each entry's place.
+
+Masks need no generator fit for sampling: on CPUs the default one took a seventh of a
+training step, for each of its words passes through memory twenty times.
+"""
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-
-_LEVELS = 2**16
 
 
 class Dropout(nn.Module):
     """Sets entries to 0 at random, and scales the others so that the mean stays.
 
     Attributes:
-      rate: of entries, in [0, 1), to the nearest multiple of 2^-16.
+      rate: of entries, in [0, 1), to the nearest multiple of 2^-32.
     """
 
     rate: float
@@ -19,12 +21,34 @@ class Dropout(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, deterministic: bool) -> jax.Array:
         """Drops entries of `x` by the rng "dropout", unless it is deterministic."""
-        num_dropped = min(round(self.rate * _LEVELS), _LEVELS - 1)
-        if deterministic or not num_dropped:
+        if deterministic or not self.rate:
             return x
-        words = jax.random.bits(
-            self.make_rng("dropout"), (-(-x.size // 2),), jnp.uint32
-        )
-        halves = jax.lax.bitcast_convert_type(words, jnp.uint16).reshape(-1)
-        kept = halves[: x.size].reshape(x.shape) >= num_dropped
-        return jnp.where(kept, x / (1 - num_dropped / _LEVELS), 0)
+        words = hashed_bits(self.make_rng("dropout"), x.shape)
+        kept = words >= jnp.uint32(round(self.rate * 2**32))
+        return jnp.where(kept, x / (1 - self.rate), 0)
+
+
+def hashed_bits(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """Words that look random, each computed from its place in a few instructions.
+
+    Args:
+      key: of `jax.random`.
+      shape: of less than 2^32 entries.
+
+    Returns:
+      uint32[shape], the i-th entry (row by row) `mix(mix(i + a) + b)` with two words a, b
+      of the key and a mixer of 32-bit words (C. Wellons' "lowbias32").
+    """
+    seeds = jax.random.bits(key, (2,), jnp.uint32)
+    place, stride = jnp.zeros(shape, jnp.uint32), 1
+    for axis in reversed(range(len(shape))):
+        along = jax.lax.broadcasted_iota(jnp.uint32, shape, axis)
+        place, stride = place + along * jnp.uint32(stride), stride * shape[axis]
+    return _mix(_mix(place + seeds[0]) + seeds[1])
+
+
+def _mix(word):
+    """A bijection of 32-bit words of which each bit sways each other by half."""
+    word = (word ^ (word >> 16)) * jnp.uint32(0x7FEB352D)
+    word = (word ^ (word >> 15)) * jnp.uint32(0x846CA68B)
+    return word ^ (word >> 16)

@@ -15,6 +15,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from insertion_jax.networks.attention import attend, scaled_scores
 from insertion_jax.networks.transformer import Branches
 
 # Offsets up to this have a bucket each; then 8 buckets a side, each twice as wide as
@@ -78,24 +79,18 @@ class RelativeBlock(Branches):
           float[T, width].
         """
         (query,) = self.split(self.query(self.attention_norm(x)), 1)
-        by_bucket = _scores(query, self.offset_key.astype(query.dtype))
+        by_bucket = scaled_scores(query, self.offset_key.astype(query.dtype))
         by_bucket += self.offset_bias[:, None]
         # A product with one-hot rows: its gradient is another product, where that of
         # a lookup is a slow scatter.
         by_offset = jnp.einsum("htp,tsp->hts", by_bucket, bucket_of)
         scores = jnp.concatenate(
-            [_scores(query, prompt[0]), _scores(query, seen[0]) + by_offset], axis=-1
+            [
+                scaled_scores(query, prompt[0]),
+                scaled_scores(query, seen[0]) + by_offset,
+            ],
+            axis=-1,
         )
-        scores = jnp.where(visible, scores, jnp.finfo(jnp.float32).min)
-        weights = jax.nn.softmax(scores).astype(query.dtype)
         values = jnp.concatenate([prompt[1], seen[1]], axis=1)
-        attended = jnp.einsum("hts,hsd->htd", weights, values)
+        attended = attend(scores, visible, values)
         return self.residuals(x, attended, deterministic)
-
-
-def _scores(query, key):
-    """float32[heads, T, S], scaled."""
-    scale = query.shape[-1] ** -0.5
-    return jnp.einsum(
-        "htd,hsd->hts", query * scale, key, preferred_element_type=jnp.float32
-    )

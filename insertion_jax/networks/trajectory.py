@@ -25,6 +25,7 @@ from insertion_jax.networks import relative
 from insertion_jax.networks.canvas import NEVER
 from insertion_jax.networks.dense import Dense
 from insertion_jax.networks.framed_canvas import ANCHORED, INSERTED, PROMPT
+from insertion_jax.networks.norm import LayerNorm
 from insertion_jax.networks.transformer import (
     Embedding,
     Segment,
@@ -103,10 +104,10 @@ class TrajectoryNetwork(nn.Module):
         if c.remat:
             block = nn.remat(block, static_argnums=(6,))
         self.blocks = [block(c) for _ in range(c.num_layers)]
-        self.norm = nn.LayerNorm(use_bias=False, dtype=c.activations)
+        self.norm = LayerNorm(c.activations)
         self.between = c.linear(c.width)
         self.slot_block = block(c)
-        self.slot_norm = nn.LayerNorm(use_bias=False, dtype=c.activations)
+        self.slot_norm = LayerNorm(c.activations)
         self.newest, self.slot = c.linear(c.width), c.linear(c.width)
         self.location = Dense(1, use_bias=False)
         self.stop = Dense(1, use_bias=False)

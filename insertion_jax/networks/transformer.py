@@ -13,8 +13,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from insertion_jax.networks.attention import attend, rotate, scaled_scores
 from insertion_jax.networks.dense import Dense, rows_dot
 from insertion_jax.networks.dropout import Dropout
+from insertion_jax.networks.norm import LayerNorm
 from insertion_jax.types import InputError
 
 
@@ -97,55 +99,6 @@ class TransformerConfig:
         )
 
 
-def rotate(x: jax.Array, positions: jax.Array, base: float) -> jax.Array:
-    """Rotary position embedding; entry i pairs with entry i + D / 2.
-
-    Args:
-      x: float[H, T, D], D even.
-      positions: int[T].
-      base: of the frequencies `base^(-2i / D)`.
-
-    Returns:
-      float[H, T, D].
-
-    Source: Su et al., arXiv 2104.09864.
-    """
-    half = x.shape[-1] // 2
-    frequency = base ** (-jnp.arange(half) / half)
-    angle = positions[:, None] * frequency
-    cos, sin = jnp.cos(angle).astype(x.dtype), jnp.sin(angle).astype(x.dtype)
-    first, second = x[..., :half], x[..., half:]
-    return jnp.concatenate(
-        [first * cos - second * sin, first * sin + second * cos], axis=-1
-    )
-
-
-def attend(
-    query: jax.Array, key: jax.Array, value: jax.Array, key_mask: jax.Array
-) -> jax.Array:
-    """Softmax attention, scores and weights in float32.
-
-    Heads come first so that the products are plain batched matrix products: on
-    CPUs clearly faster than with heads between time and features.
-
-    Args:
-      query: float[H, T, D].
-      key: float[H, S, D].
-      value: float[H, S, D].
-      key_mask: bool[S], which keys may be seen.
-
-    Returns:
-      float[H, T, D].
-    """
-    scale = query.shape[-1] ** -0.5
-    scores = jnp.einsum(
-        "htd,hsd->hts", query * scale, key, preferred_element_type=jnp.float32
-    )
-    scores = jnp.where(key_mask, scores, jnp.finfo(jnp.float32).min)
-    weights = jax.nn.softmax(scores).astype(value.dtype)
-    return jnp.einsum("hts,hsd->htd", weights, value)
-
-
 class Branches(nn.Module):
     """What blocks share: norms, the way out of attention, the MLP."""
 
@@ -153,8 +106,8 @@ class Branches(nn.Module):
 
     def setup(self):
         c = self.config
-        norm = lambda: nn.LayerNorm(use_bias=False, dtype=c.activations)
-        self.attention_norm, self.mlp_norm = norm(), norm()
+        self.attention_norm = LayerNorm(c.activations)
+        self.mlp_norm = LayerNorm(c.activations)
         self.out = c.linear(c.width)
         hidden = c.mlp_ratio * c.width
         self.gate, self.value = c.linear(hidden), c.linear(hidden)
@@ -206,7 +159,8 @@ class Block(Branches):
             seen = tuple(
                 jnp.concatenate(pair, axis=1) for pair in zip(context, own, strict=True)
             )
-        attended = attend(rotate(query, positions, base), *seen, key_mask)
+        scores = scaled_scores(rotate(query, positions, base), seen[0])
+        attended = attend(scores, key_mask, seen[1])
         return self.residuals(x, attended, deterministic), own
 
 
@@ -241,7 +195,7 @@ class Trunk(nn.Module):
             run = block(self.config, name=f"block_{number}")
             x, keys_and_values = run(x, positions, key_mask, layer, deterministic)
             own.append(keys_and_values)
-        x = nn.LayerNorm(use_bias=False, dtype=self.config.activations, name="norm")(x)
+        x = LayerNorm(self.config.activations, name="norm")(x)
         return x, (own, mask)
 
 

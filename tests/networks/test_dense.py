@@ -111,13 +111,13 @@ def test_precision_is_that_of_the_caller():
     assert lowered.count("precision = [HIGHEST, HIGHEST]") == 2  # there and back
 
 
-def _collectives(product, spec, num_devices=8, shape=(8, 8, 3, 2)):
+def _collectives(product, spec, num_devices=8, shape=(8, 8, 3, 2), width=6):
     devices = np.array(jax.devices()[:num_devices])
     mesh = jax.sharding.Mesh(devices, ("d",), axis_types=(jax.sharding.AxisType.Auto,))
     sharding = jax.sharding.NamedSharding
     x = jax.ShapeDtypeStruct(shape, jnp.float32, sharding=sharding(mesh, spec))
     whole = sharding(mesh, jax.P())
-    weight = jax.ShapeDtypeStruct((2, 6), jnp.float32, sharding=whole)
+    weight = jax.ShapeDtypeStruct((2, width), jnp.float32, sharding=whole)
     compiled = jax.jit(jax.grad(_value(product), 1)).lower(x, weight).compile()
     return set(re.findall(r"(all-\w+)\(", compiled.as_text()))
 
@@ -128,18 +128,21 @@ def test_a_sharded_batch_is_not_gathered():
     assert "all-gather" in _collectives(_ROWS, jax.P(None, "d"))
 
 
+@pytest.mark.parametrize("width", [1, 6])  # less and more than x has
 @pytest.mark.parametrize(
     ("num_devices", "shape"),
     [(8, (8, 8, 3, 2)), (3, (6, 7, 1, 2)), (6, (12, 16, 1, 2)), (5, (25, 3, 1, 2))],
 )
-def test_a_sharded_batch_of_mixed_products_is_not_gathered(num_devices, shape):
-    assert _collectives(_MIXED, jax.P("d"), num_devices, shape) == {"all-reduce"}
+def test_a_sharded_batch_of_mixed_products_is_not_gathered(num_devices, shape, width):
+    found = _collectives(_MIXED, jax.P("d"), num_devices, shape, width)
+    assert found == {"all-reduce"}
 
 
+@pytest.mark.parametrize("width", [4, 6])  # less and more than the other has
 @pytest.mark.parametrize("num_rows", [1, 2, 11, 45, 64])
-def test_columns_as_rows_is_the_product_of_other_platforms(num_rows):
+def test_columns_as_rows_is_the_product_of_other_platforms(num_rows, width):
     x = jax.random.normal(jax.random.key(6), (num_rows, 5))
-    y = jax.random.normal(jax.random.key(7), (num_rows, 4))
+    y = jax.random.normal(jax.random.key(7), (num_rows, width))
     made = tables.jit(functools.partial(dense._columns_as_rows, "bfloat16"))(x, y)
     chex.assert_trees_all_close(made, _round(x).T @ _round(y), rtol=1e-4, atol=1e-4)
 

@@ -4,8 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import tables
 
-from insertion_jax.networks.dropout import Dropout
+from insertion_jax.networks.dropout import Dropout, hashed_bits
 
 
 def _drop(rate, x, key=0, deterministic=False):
@@ -18,18 +19,73 @@ def test_rate_and_mean(rate):
     out = np.asarray(_drop(rate, jnp.ones((301, 999))))
     deviation = np.sqrt(rate * (1 - rate) / out.size)
     # Five deviations; another rate of a hundredth more would be out by ten and more.
-    assert abs((out == 0).mean() - rate) < 5 * deviation + 2**-16
+    assert abs((out == 0).mean() - rate) < 5 * deviation
     assert 0.01 > 10 * deviation
     np.testing.assert_allclose(out[out != 0], 1 / (1 - rate), rtol=1e-4)
     assert abs(out.mean() - 1) < 5 * deviation / (1 - rate)
 
 
-def test_the_two_masks_of_a_word_are_independent():
-    kept = np.asarray(_drop(0.5, jnp.ones(200_000))) > 0
-    first, second = kept.reshape(-1, 2).T
-    assert abs(np.corrcoef(first, second)[0, 1]) < 5 / np.sqrt(first.size)
-    # The control: a mask is not independent of itself.
-    assert np.corrcoef(first, first)[0, 1] > 0.99
+def _by_bit(words):
+    return ((words[:, None] >> np.arange(32, dtype=np.uint32)) & 1).astype(np.float64)
+
+
+def _bias(words):
+    """How far the share of ones of any bit is from a half."""
+    return np.abs(_by_bit(words).mean(axis=0) - 0.5).max()
+
+
+def _correlations(words):
+    """The largest |correlation| of any two bits of a word."""
+    matrix = np.corrcoef(_by_bit(words), rowvar=False)
+    return np.abs(matrix - np.eye(32)).max()
+
+
+def _bits(key, shape):
+    return np.asarray(hashed_bits(jax.random.key(key), shape))
+
+
+# Five deviations, with room for the largest of some thousand.
+_BOUND = 6 / np.sqrt(2**18)
+
+
+def test_bits_are_even_and_independent():
+    words = _bits(0, (2**18,))
+    assert _bias(words) < _BOUND / 2
+    assert _correlations(words) < _BOUND
+    # The control: bits that take over their neighbours' ones.
+    assert _correlations(words | (words << np.uint32(1))) > 0.1
+
+
+@pytest.mark.parametrize("lag", [1, 2, 16, 64, 1_024])
+def test_neighbours_are_independent(lag):
+    words = _bits(1, (2**18 + lag,))
+    assert _bias(words[lag:] ^ words[:-lag]) < _BOUND / 2
+    assert _correlations(words[lag:] ^ words[:-lag]) < _BOUND
+    # The control: multiples of a large number are even, but not independent.
+    words = np.arange(2**18 + lag, dtype=np.uint32) * np.uint32(0x9E3779B9)
+    assert _bias(words) < _BOUND / 2 < 0.1 < _bias(words[lag:] ^ words[:-lag])
+
+
+def test_keys_are_independent():
+    first, second = _bits(2, (2**18,)), _bits(3, (2**18,))
+    assert _correlations(first ^ second) < _BOUND
+    for lag in range(1, 20):  # nor is one key's stream another's, moved on
+        assert (first[lag:] != second[:-lag]).mean() > 0.99
+
+
+def test_bytes_are_uniform():
+    words = _bits(4, (2**18,))
+    for shift in (0, 8, 16, 24):
+        seen = np.bincount((words >> np.uint32(shift)) & 255, minlength=256)
+        assert tables.p_value(seen, np.ones(256)) > 1e-5
+    # The control: one value twice as often.
+    seen[7] *= 2
+    assert tables.p_value(seen, np.ones(256)) < 1e-5
+
+
+def test_places_are_counted_row_by_row():
+    words = _bits(5, (3, 4, 5))
+    np.testing.assert_array_equal(words.ravel(), _bits(5, (60,)))
 
 
 def test_keys_decide():

@@ -23,6 +23,21 @@ def network(request):
     return run, params
 
 
+def test_targets_see_counts_of_the_prompt():
+    apply, params = _network(num_layers=1, counts=True)
+    example = tiny.example()  # no id stands twice in the prompt
+    plain = apply(params, example)
+
+    def change(count):
+        vector = params["target_counts"]["vector"].copy()
+        vector[count] *= -1
+        other = apply(params | {"target_counts": {"vector": vector}}, example)
+        return np.abs(other - plain)[:4].max()
+
+    assert change(0) > 1e-3 and change(1) > 1e-3
+    assert change(2) == 0
+
+
 def test_starts_at_the_uniform_order():
     network = order.make(tiny.config(num_layers=1), tiny.VOCAB)
     example = tiny.example()
