@@ -11,8 +11,15 @@ Prints, as it goes, the negative log-likelihood of that order in nats and the sh
 validation graphs whose most probable order it is, by the number of edges from the
 source to the junction; then a line of JSON. With at most one edge before the junction
 that order is the plain backward one.
+
+    python benchmarks/plan_posterior.py --config=... --policy=RUN --joint=2000
+
+then trains the ELBO as usual, from that posterior and the policy of a run whose
+`network` is the config's: is a taught order kept? With --updates=0 the posterior begins
+untaught, at the uniform order.
 """
 
+import copy
 import json
 
 import jax
@@ -26,10 +33,12 @@ from ml_collections import config_flags
 from insertion_jax import build
 from insertion_jax.core import permutations, trajectories
 from insertion_jax.tasks.star_graph_places import junction
-from insertion_jax.training import state
+from insertion_jax.training import checkpoint, state
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Of a learned order.")
-_UPDATES = flags.DEFINE_integer("updates", 1_000, "Of the posterior.", lower_bound=1)
+_UPDATES = flags.DEFINE_integer("updates", 1_000, "With a teacher.", lower_bound=0)
+_POLICY = flags.DEFINE_string("policy", None, "Run whose policy begins --joint.")
+_JOINT = flags.DEFINE_integer("joint", 0, "Updates by the ELBO.", lower_bound=0)
 _EVERY = 200  # updates between two looks at the validation graphs
 
 
@@ -38,12 +47,14 @@ def main(argv):
     config = _CONFIG.value
     if config.method.get("order") != "learned" or config.task.name != "star_graphs":
         raise app.UsageError("--config must be of star graphs and a learned order.")
-    config.train.update(num_steps=_UPDATES.value, chunk=1)
-    config.optim.warmup_steps = min(config.optim.warmup_steps, _UPDATES.value // 5)
-    config.optim.group_scale.order = 1.0  # a teacher's targets are no noisy ones
+    if bool(_JOINT.value) != bool(_POLICY.value) or not _UPDATES.value + _JOINT.value:
+        raise app.UsageError(
+            "--joint and --policy go together; --updates is more than 0."
+        )
+    config.train.chunk = 1
+    config.method.entropy_weight = 0.0
     task, examples, first, _ = measure.training(config)
     method = build.method(config, task)
-    optimizer = state.make_optimizer(build.optimizer_config(config))
     held_out = task.load("validation")
     before = np.array([edges_before(row) for row in zip(*held_out, strict=True)])
 
@@ -59,33 +70,85 @@ def main(argv):
 
     scores = jax.jit(jax.vmap(score, (None, 0)))
 
-    @jax.jit
-    def update(params, moments, batch):
-        loss = lambda params: scores(params, batch)[0].mean()
-        gradient = jax.grad(loss)(params)
-        change, moments = optimizer.update(gradient, moments, params)
-        return optax.apply_updates(params, change), moments
+    def row(phase, step, params):
+        nats, right = map(np.asarray, scores(params, held_out))
+        row = {"phase": phase, "updates": step, "nats": float(nats.mean())}
+        for name, chosen in (
+            ("0 or 1 edge", before < 2),
+            ("more", before > 1),
+            ("all", before >= 0),
+        ):
+            if chosen.any():
+                row[f"right, {name}"] = float(right[chosen].mean())
+        return row
 
-    params, moments = first.params, optimizer.init(first.params)
     rng = np.random.default_rng(config.train.seed)
     rows = []
+    params = first.params
+    for step, params in _taught(config, first.params, examples, scores, rng):
+        rows.append(row("taught", step, params) | {"elbo": None})
+        print(json.dumps(rows[-1]), flush=True)
+    if _JOINT.value:
+        policy = checkpoint.read_params(_POLICY.value)[0]["policy"]
+        begun = {**params, "policy": policy}
+        for step, joint, elbo in _joint(config, method, begun, examples, rng):
+            rows.append(row("joint", step, joint) | {"elbo": elbo})
+            print(json.dumps(rows[-1]), flush=True)
+    measure.show(rows)
+
+
+def _taught(config, params, examples, scores, rng):
+    """Trains the posterior by likelihood; yields `(updates, params)` now and then."""
+    optimizer = _optimizer(config, _UPDATES.value, order_scale=1.0)
+
+    @jax.jit
+    def update(params, moments, batch):
+        gradient = jax.grad(lambda params: scores(params, batch)[0].mean())(params)
+        change, moments = optimizer[1].update(gradient, moments, params)
+        return optax.apply_updates(params, change), moments
+
+    moments = optimizer[1].init(params)
     for step in range(1, _UPDATES.value + 1):
-        drawn = rng.integers(len(examples.length), size=config.train.batch_size)
-        batch = jax.tree.map(lambda x, drawn=drawn: x[drawn], examples)
+        batch = _drawn(config, examples, rng)
         params, moments = update(params, moments, batch)
         if step % _EVERY == 0 or step == _UPDATES.value:
-            nats, right = map(np.asarray, scores(params, held_out))
-            row = {"updates": step, "nats": float(nats.mean())}
-            for name, chosen in (
-                ("0 or 1 edge", before < 2),
-                ("more", before > 1),
-                ("all", before >= 0),
-            ):
-                if chosen.any():
-                    row[f"right, {name}"] = float(right[chosen].mean())
-            rows.append(row)
-            print(json.dumps(row), flush=True)
-    measure.show(rows)
+            yield step, params
+
+
+def _joint(config, method, params, examples, rng):
+    """Trains both networks; yields `(updates, params, ELBO since the last one)`."""
+    settings, optimizer = _optimizer(config, _JOINT.value)
+    train_step = jax.jit(state.make_train_step(method, optimizer, settings))
+    current = state.TrainState(
+        step=jnp.int32(0),
+        params=params,
+        ema_params=params["policy"],
+        opt_state=optimizer.init(params),
+        key=jax.random.key(config.train.seed),
+    )
+    bounds = []
+    for step in range(1, _JOINT.value + 1):
+        current, metrics = train_step(current, _drawn(config, examples, rng))
+        bounds.append(float(metrics["elbo"]))
+        if step % _EVERY == 0 or step == _JOINT.value:
+            yield step, current.params, float(np.mean(bounds))
+            bounds = []
+
+
+def _optimizer(config, num_steps, order_scale=None):
+    """The config's over `num_steps`, warmed up in at most a fifth of them."""
+    config = copy.deepcopy(config)
+    config.train.num_steps = num_steps
+    config.optim.warmup_steps = min(config.optim.warmup_steps, num_steps // 5)
+    if order_scale is not None:
+        config.optim.group_scale.order = order_scale  # a teacher's targets are no noise
+    settings = build.optimizer_config(config)
+    return settings, state.make_optimizer(settings)
+
+
+def _drawn(config, examples, rng):
+    rows = rng.integers(len(examples.length), size=config.train.batch_size)
+    return jax.tree.map(lambda x: x[rows], examples)
 
 
 def edges_before(row):
