@@ -314,7 +314,7 @@ def _cpu(config):
         config.order_network.embedding_scale = 1.0
     # A long average would still hold what the network was before it found the rule.
     config.optim.ema_decay = 0.99
-    steps = {"tiny": 1_000, "easy": 1_500, "medium": 15_000, "hard": 7_000}
+    steps = {"tiny": 1_000, "easy": 1_000, "medium": 15_000, "hard": 7_000}
     if method.name != "insertion_process":  # a canvas has fewer tokens to learn from
         steps |= {"tiny": 4_000, "easy": 3_000}
     config.train.update(
