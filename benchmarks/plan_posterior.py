@@ -10,13 +10,15 @@ source. This shows what the network can learn with a teacher, not what it finds 
 Prints, as it goes, the negative log-likelihood of that order in nats and the share of
 validation graphs whose most probable order it is, by the number of edges from the
 source to the junction; then a line of JSON. With at most one edge before the junction
-that order is the plain backward one.
+that order is the plain backward one. "both ends" is the share of the other graphs whose
+most probable order has the node after the source before the junction: there are other
+orders than the prescribed one that come from both ends.
 
     python benchmarks/plan_posterior.py --config=... --policy=RUN --joint=2000
 
-then trains the ELBO as usual, from that posterior and the policy of a run whose
-`network` is the config's: is a taught order kept? With --updates=0 the posterior begins
-untaught, at the uniform order.
+then trains the ELBO as the config says, from that posterior and the policy (the average)
+of a run whose `network` is the config's: is a taught order kept? With --updates=0 the
+posterior begins untaught, at the uniform order.
 """
 
 import copy
@@ -27,6 +29,7 @@ import jax.numpy as jnp
 import measure
 import numpy as np
 import optax
+import plan_failures
 from absl import app, flags
 from ml_collections import config_flags
 
@@ -66,48 +69,57 @@ def main(argv):
         order = jnp.argsort(rank, stable=True)
         likeliest = jnp.argsort(jnp.where(mask, -logits, jnp.inf), stable=True)
         log_prob = permutations.plackett_luce_log_prob(logits, order, mask)
-        return -log_prob, (order == likeliest).all()
+        return -log_prob, (order == likeliest).all(), likeliest
 
     scores = jax.jit(jax.vmap(score, (None, 0)))
 
     def row(phase, step, params):
-        nats, right = map(np.asarray, scores(params, held_out))
-        row = {"phase": phase, "updates": step, "nats": float(nats.mean())}
+        nats, right, orders = map(np.asarray, scores(params, held_out))
+        made = {"phase": phase, "updates": step, "nats": float(nats.mean())}
         for name, chosen in (
             ("0 or 1 edge", before < 2),
             ("more", before > 1),
             ("all", before >= 0),
         ):
             if chosen.any():
-                row[f"right, {name}"] = float(right[chosen].mean())
-        return row
+                made[f"right, {name}"] = float(right[chosen].mean())
+        if (before > 1).any():
+            sides = [
+                plan_failures.source_side_first(np.argsort(order).tolist(), edges)
+                for order, edges in zip(orders, before.tolist(), strict=True)
+                if edges > 1
+            ]
+            made["both ends"] = float(np.mean(sides))
+        return made
 
-    rng = np.random.default_rng(config.train.seed)
     rows = []
     params = first.params
-    for step, params in _taught(config, first.params, examples, scores, rng):
+    for step, params in _taught(config, first.params, examples, scores):
         rows.append(row("taught", step, params) | {"elbo": None})
         print(json.dumps(rows[-1]), flush=True)
     if _JOINT.value:
         policy = checkpoint.read_params(_POLICY.value)[0]["policy"]
         begun = {**params, "policy": policy}
-        for step, joint, elbo in _joint(config, method, begun, examples, rng):
+        for step, joint, elbo in _joint(config, method, begun, examples):
             rows.append(row("joint", step, joint) | {"elbo": elbo})
             print(json.dumps(rows[-1]), flush=True)
     measure.show(rows)
 
 
-def _taught(config, params, examples, scores, rng):
+def _taught(config, params, examples, scores):
     """Trains the posterior by likelihood; yields `(updates, params)` now and then."""
-    optimizer = _optimizer(config, _UPDATES.value, order_scale=1.0)
+    if not _UPDATES.value:
+        return
+    _, optimizer = _optimizer(config, _UPDATES.value, order_scale=1.0)
+    rng = np.random.default_rng(config.train.seed)
 
     @jax.jit
     def update(params, moments, batch):
         gradient = jax.grad(lambda params: scores(params, batch)[0].mean())(params)
-        change, moments = optimizer[1].update(gradient, moments, params)
+        change, moments = optimizer.update(gradient, moments, params)
         return optax.apply_updates(params, change), moments
 
-    moments = optimizer[1].init(params)
+    moments = optimizer.init(params)
     for step in range(1, _UPDATES.value + 1):
         batch = _drawn(config, examples, rng)
         params, moments = update(params, moments, batch)
@@ -115,8 +127,9 @@ def _taught(config, params, examples, scores, rng):
             yield step, params
 
 
-def _joint(config, method, params, examples, rng):
+def _joint(config, method, params, examples):
     """Trains both networks; yields `(updates, params, ELBO since the last one)`."""
+    rng = np.random.default_rng(config.train.seed)
     settings, optimizer = _optimizer(config, _JOINT.value)
     train_step = jax.jit(state.make_train_step(method, optimizer, settings))
     current = state.TrainState(

@@ -40,11 +40,7 @@ def scaled_scores(query: jax.Array, key: jax.Array) -> jax.Array:
 
 
 def attend(scores: jax.Array, visible: jax.Array, value: jax.Array) -> jax.Array:
-    """Means of values, weighted by the softmax of scores; sums are in float32.
-
-    The sum of the weights is divided by after the product, not before. The gradient
-    then needs no sum over the keys of each query, for which CPUs take as long as for
-    the products.
+    """Means of values, weighted by the softmax of scores; weights are in float32.
 
     Args:
       scores: float32[H, T, S].
@@ -55,11 +51,31 @@ def attend(scores: jax.Array, visible: jax.Array, value: jax.Array) -> jax.Array
       float[H, T, D], of the dtype of `value`.
     """
     scores = jnp.where(visible, scores, jnp.finfo(jnp.float32).min)
-    largest = jax.lax.stop_gradient(scores.max(axis=-1, keepdims=True))
-    weights = jnp.exp(scores - largest).astype(value.dtype)
-    total = jnp.einsum(
-        "hts,hsd->htd", weights, value, preferred_element_type=jnp.float32
+    return jax.lax.platform_dependent(
+        scores, value, cpu=_divided_after, default=_divided_before
     )
-    mass = weights.sum(axis=-1, dtype=jnp.float32)
+
+
+def _divided_before(scores, value):
+    weights = jax.nn.softmax(scores).astype(value.dtype)
+    return jnp.einsum("hts,hsd->htd", weights, value)
+
+
+def _divided_after(scores, value):
+    """The same, divided by the sum of the weights after the product.
+
+    The gradient then needs no sum over the keys of each query, which takes CPUs as long
+    as the products. It is left to them: with factors rounded to less than float32 it
+    would be less exact, for what softmax's gradient takes off is rounded alike.
+    """
+    largest = jax.lax.stop_gradient(scores.max(axis=-1, keepdims=True))
+    weights = jnp.exp(scores - largest)
+    total = jnp.einsum(
+        "hts,hsd->htd",
+        weights.astype(value.dtype),
+        value,
+        preferred_element_type=weights.dtype,
+    )
     # As a product, for the sake of its gradient: see `networks/norm.py`.
-    return jnp.einsum("htd,ht->htd", total, 1 / mass).astype(value.dtype)
+    mean = jnp.einsum("htd,ht->htd", total, 1 / weights.sum(axis=-1))
+    return mean.astype(value.dtype)

@@ -147,16 +147,30 @@ def _columns_as_rows(factors, x, y):
     and makes one of a plain transpose followed by a product. In pieces it stays one.
     """
     if y.shape[1] < x.shape[1]:
-        return lax.optimization_barrier(_columns_as_rows(factors, y, x)).T
+        return _columns_as_rows(factors, y, x).T
     # Small pieces, so that rows sharded over devices stay where they are.
     size = next((size for size in (2, 3, 5, 7) if x.shape[0] % size == 0), 1)
     x = x.astype(factors).reshape(x.shape[0] // size, size, x.shape[1])
     rows = x.transpose(2, 0, 1).reshape(x.shape[2], y.shape[0])
-    return _contract(rows, y, 1, 0, lax.Precision.DEFAULT, factors)
+    product = _contract(rows, y, 1, 0, lax.Precision.DEFAULT, factors)
+    return lax.optimization_barrier(product)
+
+
+def _on_cpu(x, weight, *, factors, **how):
+    """`_plain`, kept apart from a transpose that may follow.
+
+    The CPU compiler would merge both into a product of bfloat16 matrices that it then
+    cannot run ("Unsupported element type for DotThunk").
+    """
+    product = _plain(x, weight, factors=factors, **how)
+    return lax.optimization_barrier(product) if factors else product
 
 
 _dot.def_impl(jax.jit(_plain, static_argnames=("axis", "precision", "factors")))
 _dot.def_abstract_eval(_shape)
 mlir.register_lowering(_dot, mlir.lower_fun(_plain, multiple_results=False))
+mlir.register_lowering(
+    _dot, mlir.lower_fun(_on_cpu, multiple_results=False), platform="cpu"
+)
 batching.primitive_batchers[_dot] = _map
 ad.defbilinear(_dot, _gradient_of_x, _gradient_of_weight)

@@ -24,7 +24,7 @@ class Dropout(nn.Module):
         if deterministic or not self.rate:
             return x
         words = hashed_bits(self.make_rng("dropout"), x.shape)
-        kept = words >= jnp.uint32(round(self.rate * 2**32))
+        kept = words >= jnp.uint32(min(round(self.rate * 2**32), 2**32 - 1))
         return jnp.where(kept, x / (1 - self.rate), 0)
 
 
@@ -36,15 +36,18 @@ def hashed_bits(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
       shape: of less than 2^32 entries.
 
     Returns:
-      uint32[shape], the i-th entry (row by row) `mix(mix(i + a) + b)` with two words a, b
+      uint32[shape], the i-th entry (row by row) `mix(mix(mix(i + a) + b))` with two words a, b
       of the key and a mixer of 32-bit words (C. Wellons' "lowbias32").
     """
-    seeds = jax.random.bits(key, (2,), jnp.uint32)
+    return _hashed(jax.random.bits(key, (2,), jnp.uint32), shape)
+
+
+def _hashed(seeds, shape):
     place, stride = jnp.zeros(shape, jnp.uint32), 1
     for axis in reversed(range(len(shape))):
         along = jax.lax.broadcasted_iota(jnp.uint32, shape, axis)
         place, stride = place + along * jnp.uint32(stride), stride * shape[axis]
-    return _mix(_mix(place + seeds[0]) + seeds[1])
+    return _mix(_mix(_mix(place + seeds[0]) + seeds[1]))
 
 
 def _mix(word):

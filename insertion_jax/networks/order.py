@@ -43,8 +43,8 @@ class OrderNetwork(nn.Module):
         )
         target = Segment(c, name="target_segment")(target, inside)
         if c.counts:
-            count = Counts(c, name="target_counts")
-            target += count(example.tokens, example.prompt, example.prompt_mask)
+            counts = Counts(c, name="target_counts")
+            target += counts(example.tokens, example.prompt, example.prompt_mask)
         h, _ = Trunk(c, name="trunk")(
             jnp.concatenate([prompt, target]),
             jnp.concatenate([jnp.arange(start), example.prompt_mask.sum() + row]),

@@ -81,15 +81,32 @@ def test_attention_and_its_gradients_match_the_definition(visible):
 def test_large_scores_stay_finite():
     query, key, value = _inputs()
     visible = _MASKS["keys"]
-    made = _attend(1e4 * query, key, value, visible)
-    expected = _definition(1e4 * query, key, value, visible)
-    np.testing.assert_allclose(made, expected, atol=1e-5)
-
-
-def test_attention_of_bfloat16_is_close():
-    visible = _MASKS["keys"]
-    made = _attend(*_inputs(jnp.bfloat16), visible)
-    assert made.dtype == jnp.bfloat16
-    np.testing.assert_allclose(
-        np.asarray(made, np.float32), _definition(*_inputs(), visible), atol=0.05
+    values, grads = zip(
+        *(
+            jax.value_and_grad(lambda x, run=run: run(x, key, value, visible).sum())(
+                1e4 * query
+            )
+            for run in (_attend, _definition)
+        ),
+        strict=True,
     )
+    np.testing.assert_allclose(*values, rtol=1e-5)
+    np.testing.assert_allclose(*grads, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "form", [attention._divided_after, attention._divided_before], ids=["cpu", "others"]
+)
+def test_attention_of_bfloat16_sums_in_float32(form):
+    """The control: sums in bfloat16 are wrong by far more."""
+    rng = np.random.default_rng(4)
+    scores = jnp.asarray(0.5 * rng.normal(size=(1, 3, 2_000)), jnp.float32)
+    value = jnp.asarray(1 + rng.normal(size=(1, 2_000, 4)), jnp.bfloat16)
+    made = form(scores, value)
+    assert made.dtype == jnp.bfloat16
+    expected = jax.nn.softmax(scores) @ value.astype(jnp.float32)
+    np.testing.assert_allclose(np.asarray(made, np.float32), expected, atol=0.01)
+    low = jnp.zeros((3,), jnp.bfloat16)
+    for weight in jnp.exp(scores).astype(jnp.bfloat16)[0].T:
+        low += weight
+    assert np.abs(low / jnp.exp(scores)[0].sum(axis=-1) - 1).min() > 0.05

@@ -239,3 +239,23 @@ def test_weights_of_mixed_products_can_be_mapped(axes):
         rtol=1e-5,
         atol=1e-5,
     )
+
+
+@pytest.mark.parametrize("shape", [(64, 32, 128), (64, 128, 32), (64, 128, 128)])
+def test_mixed_products_can_be_transposed(shape):
+    """The CPU compiler must not make one product of a product and a transpose."""
+    rows, inner, outer = shape
+    x = jax.random.normal(jax.random.key(8), (rows, inner))
+    weight = jax.random.normal(jax.random.key(9), (inner, outer))
+    product = functools.partial(dense.rows_dot, factors="bfloat16")
+    value = lambda x, weight: jnp.square(product(x, weight)).sum()
+    transposed = {
+        "value": lambda x, weight: product(x, weight).T,
+        "gradients": lambda x, weight: [
+            g.T for g in jax.grad(value, (0, 1))(x, weight)
+        ],
+        "tied": lambda x, weight: jax.grad(lambda w: value(x, w.T))(weight.T),
+    }
+    for run in transposed.values():
+        made, expected = jax.jit(run)(x, weight), run(x, weight)
+        chex.assert_trees_all_close(made, expected, rtol=1e-3, atol=1e-2)

@@ -1,17 +1,22 @@
 """Dropout keeps the mean, and drops as many entries as it says."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import tables
 
-from insertion_jax.networks.dropout import Dropout, hashed_bits
+from insertion_jax.networks.dropout import Dropout, _hashed, hashed_bits
 
 
 def _drop(rate, x, key=0, deterministic=False):
     rngs = {"dropout": jax.random.key(key)}
     return Dropout(rate).apply({}, x, deterministic, rngs=rngs)
+
+
+def test_a_rate_close_to_one_is_legal():
+    assert not _drop(1 - 1e-12, jnp.ones(100)).any()
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
@@ -66,11 +71,37 @@ def test_neighbours_are_independent(lag):
     assert _bias(words) < _BOUND / 2 < 0.1 < _bias(words[lag:] ^ words[:-lag])
 
 
-def test_keys_are_independent():
-    first, second = _bits(2, (2**18,)), _bits(3, (2**18,))
+@pytest.mark.parametrize("seeds", [(7, 7), (7 + 2**20, 6), (7, 6 + 2**16)])
+def test_each_word_of_the_seed_makes_another_stream(seeds):
+    first, second = (
+        np.asarray(_hashed(np.array(pair, np.uint32), (2**18,)))
+        for pair in ((7, 6), seeds)
+    )
+    assert _bias(first ^ second) < _BOUND / 2
     assert _correlations(first ^ second) < _BOUND
-    for lag in range(1, 20):  # nor is one key's stream another's, moved on
+    for lag in range(1, 20):  # nor is one the other, moved on
         assert (first[lag:] != second[:-lag]).mean() > 0.99
+
+
+def test_mapped_keys_have_masks_of_their_own():
+    keys = lambda: jax.random.split(jax.random.key(9), 64)
+    words = np.asarray(jax.vmap(lambda key: hashed_bits(key, (2**12,)))(keys()))
+    np.testing.assert_array_equal(words[5], hashed_bits(keys()[5], (2**12,)))
+    assert _bias(words.ravel()) < _BOUND / 2
+    assert _bias((words[1:] ^ words[:-1]).ravel()) < _BOUND / 2
+
+
+def test_all_masks_of_a_pass_differ():
+    """Of calls, of modules and of blocks."""
+
+    class Blocks(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            one, other = Dropout(0.5), Dropout(0.5)
+            return [drop(x, False) for drop in (one, one, other)]
+
+    masks = Blocks().apply({}, jnp.ones(100), rngs={"dropout": jax.random.key(1)})
+    assert len({np.asarray(mask).tobytes() for mask in masks}) == 3
 
 
 def test_bytes_are_uniform():
