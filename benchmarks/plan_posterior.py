@@ -10,9 +10,7 @@ source. This shows what the network can learn with a teacher, not what it finds 
 Prints, as it goes, the negative log-likelihood of that order in nats and the share of
 validation graphs whose most probable order it is, by the number of edges from the
 source to the junction; then a line of JSON. With at most one edge before the junction
-that order is the plain backward one. "both ends" is the share of the other graphs whose
-most probable order has the node after the source before the junction: there are other
-orders than the prescribed one that come from both ends.
+that order is the plain backward one.
 
     python benchmarks/plan_posterior.py --config=... --policy=RUN --joint=2000
 
@@ -29,7 +27,6 @@ import jax.numpy as jnp
 import measure
 import numpy as np
 import optax
-import plan_failures
 from absl import app, flags
 from ml_collections import config_flags
 
@@ -69,12 +66,12 @@ def main(argv):
         order = jnp.argsort(rank, stable=True)
         likeliest = jnp.argsort(jnp.where(mask, -logits, jnp.inf), stable=True)
         log_prob = permutations.plackett_luce_log_prob(logits, order, mask)
-        return -log_prob, (order == likeliest).all(), likeliest
+        return -log_prob, (order == likeliest).all()
 
     scores = jax.jit(jax.vmap(score, (None, 0)))
 
     def row(phase, step, params):
-        nats, right, orders = map(np.asarray, scores(params, held_out))
+        nats, right = map(np.asarray, scores(params, held_out))
         made = {"phase": phase, "updates": step, "nats": float(nats.mean())}
         for name, chosen in (
             ("0 or 1 edge", before < 2),
@@ -83,13 +80,6 @@ def main(argv):
         ):
             if chosen.any():
                 made[f"right, {name}"] = float(right[chosen].mean())
-        if (before > 1).any():
-            sides = [
-                plan_failures.source_side_first(np.argsort(order).tolist(), edges)
-                for order, edges in zip(orders, before.tolist(), strict=True)
-                if edges > 1
-            ]
-            made["both ends"] = float(np.mean(sides))
         return made
 
     rows = []

@@ -306,7 +306,7 @@ def _cpu(config):
         if kind == "canvas":
             method.num_steps = 4 // method.num_samples
             if config.task.tier == "easy":
-                # Products wide enough for a CPU to multiply at speed, and fewer updates.
+                # Fewer updates, of products that a CPU multiplies at a better rate.
                 config.network.update(width=128, mlp_ratio=4)
                 steps["easy"] = 1_000
     if kind == "trajectory":
