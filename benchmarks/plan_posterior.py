@@ -49,10 +49,9 @@ def main(argv):
         raise app.UsageError("--config must be of star graphs and a learned order.")
     if bool(_JOINT.value) != bool(_POLICY.value) or not _UPDATES.value + _JOINT.value:
         raise app.UsageError(
-            "--joint and --policy go together; --updates is more than 0."
+            "--joint and --policy go together, and without them --updates is more than 0."
         )
     config.train.chunk = 1
-    config.method.entropy_weight = 0.0
     task, examples, first, _ = measure.training(config)
     method = build.method(config, task)
     held_out = task.load("validation")
