@@ -23,8 +23,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 prepare ""
 workdir=${workdir:-$root/runs/quickstart}
 
-# A device for each core shares the batch between them, which is faster than one device
-# with as many threads. A power of two, for it has to divide the batch, which is 64.
+# A device for each core shares the batch between them, so that all cores work on what
+# is no large product, too. A power of two, for it has to divide the batch, which is 64.
 if [ -z "${JAX_NUM_CPU_DEVICES:-}" ]; then
     JAX_NUM_CPU_DEVICES=$("$python" -c \
         'import os
