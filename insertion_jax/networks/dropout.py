@@ -36,8 +36,9 @@ def hashed_bits(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
       shape: of less than 2^32 entries.
 
     Returns:
-      uint32[shape], the i-th entry (row by row) `mix(mix(mix(i + a) + b))` with two words a, b
-      of the key and a mixer of 32-bit words (C. Wellons' "lowbias32").
+      uint32[shape], the i-th entry (row by row) `mix(mix(mix(i + a) + b))` with two words
+      a, b of the key and a mixer of 32-bit words (C. Wellons' "lowbias32"). For masks, not
+      for sampling: keys with the same b have the same stream, moved on.
     """
     return _hashed(jax.random.bits(key, (2,), jnp.uint32), shape)
 
@@ -51,7 +52,7 @@ def _hashed(seeds, shape):
 
 
 def _mix(word):
-    """A bijection of 32-bit words of which each bit sways each other by half."""
+    """A bijection of 32-bit words; once, it leaves some pairs of inputs correlated."""
     word = (word ^ (word >> 16)) * jnp.uint32(0x7FEB352D)
     word = (word ^ (word >> 15)) * jnp.uint32(0x846CA68B)
     return word ^ (word >> 16)
