@@ -61,7 +61,9 @@ def training(config):
     optimizer = state.make_optimizer(settings)
     examples = jax.tree.map(np.asarray, task.load("train"))
     example = jax.tree.map(lambda x: x[0], examples)
-    first = state.init_state(jax.random.key(0), method, example, optimizer)
+    first = state.init_state(
+        jax.random.key(config.train.seed), method, example, optimizer
+    )
     return task, examples, first, state.make_train_step(method, optimizer, settings)
 
 

@@ -16,7 +16,10 @@ that order is the plain backward one.
 
 then trains the ELBO as the config says, from that posterior and the policy (the average)
 of a run whose `network` is the config's: is a taught order kept? With --updates=0 the
-posterior begins untaught, at the uniform order.
+posterior begins untaught, at the uniform order. "Straight back" is the share of graphs
+whose most probable order is the plain backward one, of those with more than one edge
+before the junction; at the end the validation graphs are evaluated, greedily, with the
+averaged policy. --config.train.seed seeds the first parameters and the batches.
 """
 
 import copy
@@ -30,7 +33,7 @@ import optax
 from absl import app, flags
 from ml_collections import config_flags
 
-from insertion_jax import build
+from insertion_jax import build, evaluation, runs, sampling
 from insertion_jax.core import permutations, trajectories
 from insertion_jax.tasks.star_graph_places import junction
 from insertion_jax.training import checkpoint, state
@@ -58,19 +61,22 @@ def main(argv):
     before = np.array([edges_before(row) for row in zip(*held_out, strict=True)])
 
     def score(params, example):
-        """Negative log-likelihood of the order, and whether none is more probable."""
+        """The order's negative log-likelihood; whether it, or back, is the likeliest."""
         mask = trajectories.missing_positions(len(example.tokens), example.length, None)
         logits = method.log_rates(params, example)["insertion"]
         rank = jnp.where(mask, task.order_rank(example), jnp.inf)
         order = jnp.argsort(rank, stable=True)
         likeliest = jnp.argsort(jnp.where(mask, -logits, jnp.inf), stable=True)
+        back = jnp.argsort(
+            jnp.where(mask, -jnp.arange(len(mask)), jnp.inf), stable=True
+        )
         log_prob = permutations.plackett_luce_log_prob(logits, order, mask)
-        return -log_prob, (order == likeliest).all()
+        return -log_prob, (order == likeliest).all(), (back == likeliest).all()
 
     scores = jax.jit(jax.vmap(score, (None, 0)))
 
     def row(phase, step, params):
-        nats, right = map(np.asarray, scores(params, held_out))
+        nats, right, back = map(np.asarray, scores(params, held_out))
         made = {"phase": phase, "updates": step, "nats": float(nats.mean())}
         for name, chosen in (
             ("0 or 1 edge", before < 2),
@@ -79,9 +85,11 @@ def main(argv):
         ):
             if chosen.any():
                 made[f"right, {name}"] = float(right[chosen].mean())
+        if (before > 1).any():
+            made["straight back"] = float(back[before > 1].mean())
         return made
 
-    rows = []
+    rows, found = [], {}
     params = first.params
     for step, params in _taught(config, first.params, examples, scores):
         rows.append(row("taught", step, params) | {"elbo": None})
@@ -89,10 +97,23 @@ def main(argv):
     if _JOINT.value:
         policy = checkpoint.read_params(_POLICY.value)[0]["policy"]
         begun = {**params, "policy": policy}
-        for step, joint, elbo in _joint(config, method, begun, examples):
-            rows.append(row("joint", step, joint) | {"elbo": elbo})
+        for current, elbo in _joint(config, method, begun, examples):
+            rows.append(
+                row("joint", int(current.step), current.params) | {"elbo": elbo}
+            )
             print(json.dumps(rows[-1]), flush=True)
-    measure.show(rows)
+        evaluate = evaluation.make_evaluation(
+            task,
+            method,
+            "validation",
+            num_examples=len(before),
+            num_bounds=config.evaluate.num_bounds,
+            batch_size=config.evaluate.batch_size,
+            options=sampling.SamplingOptions(greedy=True),
+        )
+        averaged = {**current.params, "policy": current.ema_params}
+        found = {k: evaluation.as_json(v) for k, v in evaluate(averaged).items()}
+    measure.show(rows, evaluated=found, made_by=runs.provenance())
 
 
 def _taught(config, params, examples, scores):
@@ -117,7 +138,7 @@ def _taught(config, params, examples, scores):
 
 
 def _joint(config, method, params, examples):
-    """Trains both networks; yields `(updates, params, ELBO since the last one)`."""
+    """Trains both networks; yields `(TrainState, ELBO since the last one)`."""
     rng = np.random.default_rng(config.train.seed)
     settings, optimizer = _optimizer(config, _JOINT.value)
     train_step = jax.jit(state.make_train_step(method, optimizer, settings))
@@ -133,7 +154,7 @@ def _joint(config, method, params, examples):
         current, metrics = train_step(current, _drawn(config, examples, rng))
         bounds.append(float(metrics["elbo"]))
         if step % _EVERY == 0 or step == _JOINT.value:
-            yield step, current.params, float(np.mean(bounds))
+            yield current, float(np.mean(bounds))
             bounds = []
 
 
