@@ -148,7 +148,7 @@ def model_config(chosen: dict[str, str]) -> ConfigDict:
 
 def _cpu(config, dataset):
     method = config.method
-    trunk = {"mlp_ratio": 2, "dropout": 0.0, "dtype": "float32", "neighbours": True}
+    trunk = {"mlp_ratio": 2.0, "dropout": 0.0, "dtype": "float32", "neighbours": True}
     config.network.update(num_layers=4, num_heads=4, width=128, **trunk)
     config.order_network.update(num_layers=2, num_heads=2, width=64, **trunk)
     config.optim.update(learning_rate=2e-3, warmup_steps=200, ema_decay=0.995)
@@ -204,7 +204,7 @@ def _smoke(config, dataset):
 
 def _moses(config, dataset):
     del dataset
-    trunk = {"mlp_ratio": 4, "dropout": 0.1, "dtype": "bfloat16"}
+    trunk = {"mlp_ratio": 4.0, "dropout": 0.1, "dtype": "bfloat16"}
     config.network.update(num_layers=12, num_heads=8, width=256, **trunk)
     config.order_network.update(num_layers=3, num_heads=4, width=128, **trunk)
     config.optim.update(learning_rate=5e-4, warmup_steps=1_000, ema_decay=0.9999)

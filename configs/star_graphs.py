@@ -143,7 +143,7 @@ def _base(tier, method, order):
     config.network.dtype = "float32"  # float32, bfloat16, mixed (factors alone)
     config.network.remat = False  # recompute blocks in the backward pass
     config.network.rope_base = 10_000.0
-    config.network.mlp_ratio = 4  # hidden width of the MLP over width
+    config.network.mlp_ratio = 4.0  # hidden width of the MLP over width
     config.network.neighbours = False  # mix each token's embedding with its neighbours'
     config.network.embedding_scale = 0.02  # of embeddings at the start
     config.network.prompt_positions = False  # learned vectors for places in the prompt
@@ -158,7 +158,7 @@ def _base(tier, method, order):
     config.order_network.dtype = "float32"
     config.order_network.remat = False
     config.order_network.rope_base = 10_000.0
-    config.order_network.mlp_ratio = 4
+    config.order_network.mlp_ratio = 4.0
     config.order_network.neighbours = False
     config.order_network.embedding_scale = 0.02  # of embeddings at the start
     config.order_network.prompt_positions = False

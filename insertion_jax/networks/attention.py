@@ -25,10 +25,11 @@ def rotate(x: jax.Array, positions: jax.Array, base: float) -> jax.Array:
     frequency = base ** (-jnp.arange(half) / half)
     angle = positions[:, None] * frequency
     cos, sin = jnp.cos(angle).astype(x.dtype), jnp.sin(angle).astype(x.dtype)
-    first, second = x[..., :half], x[..., half:]
-    return jnp.concatenate(
-        [first * cos - second * sin, first * sin + second * cos], axis=-1
-    )
+    # Joined first, sines are computed once. Where halves of x are multiplied and then
+    # joined, XLA computes them anew for each head, half and gradient: most of the time.
+    cos = jnp.concatenate([cos, cos], axis=-1)
+    sin = jnp.concatenate([-sin, sin], axis=-1)
+    return x * cos + jnp.roll(x, half, axis=-1) * sin
 
 
 def scaled_scores(query: jax.Array, key: jax.Array) -> jax.Array:

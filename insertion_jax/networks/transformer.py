@@ -8,6 +8,7 @@ attention scores, where it destabilises rows that are mostly padding.
 """
 
 import dataclasses
+import math
 
 import flax.linen as nn
 import jax
@@ -28,7 +29,8 @@ class TransformerConfig:
       num_layers: blocks.
       num_heads: attention heads; must divide `width`.
       width: of the residual stream.
-      mlp_ratio: hidden width of the MLP in units of `width`.
+      mlp_ratio: hidden width of the MLP in units of `width`; rounded down. With 8 / 3 a
+        block has as many weights as one whose MLP has two matrices of ratio 4.
       dropout: rate in [0, 1); acts where a dropout key is given.
       dtype: "float32" or "bfloat16", of activations and matrix products; parameters,
         norms' statistics, softmax and the heads' logits stay float32. "mixed": float32,
@@ -50,7 +52,7 @@ class TransformerConfig:
     num_layers: int = 12
     num_heads: int = 8
     width: int = 128
-    mlp_ratio: int = 4
+    mlp_ratio: float = 4.0
     dropout: float = 0.1
     dtype: str = "float32"
     remat: bool = False
@@ -65,11 +67,16 @@ class TransformerConfig:
             raise InputError(
                 f"embedding_scale is {self.embedding_scale}, but must be positive."
             )
-        for name in ("num_layers", "num_heads", "width", "mlp_ratio"):
+        for name in ("num_layers", "num_heads", "width"):
             if getattr(self, name) < 1:
                 raise InputError(
                     f"{name} is {getattr(self, name)}, but must be at least 1."
                 )
+        if not 1.0 <= self.mlp_ratio * self.width < math.inf:
+            raise InputError(
+                f"mlp_ratio is {self.mlp_ratio}; times width {self.width} it must be at "
+                "least 1."
+            )
         if not 0.0 <= self.dropout < 1.0:
             raise InputError(f"dropout is {self.dropout}; it must lie in [0, 1).")
         if self.width % self.num_heads:
@@ -85,6 +92,11 @@ class TransformerConfig:
             raise InputError(
                 f"dtype must be 'float32', 'bfloat16' or 'mixed', got {self.dtype!r}."
             )
+
+    @property
+    def hidden_width(self) -> int:
+        """Of the MLP."""
+        return int(self.mlp_ratio * self.width)
 
     @property
     def activations(self) -> str:
@@ -109,8 +121,7 @@ class Branches(nn.Module):
         self.attention_norm = LayerNorm(c.activations)
         self.mlp_norm = LayerNorm(c.activations)
         self.out = c.linear(c.width)
-        hidden = c.mlp_ratio * c.width
-        self.gate, self.value = c.linear(hidden), c.linear(hidden)
+        self.gate, self.value = c.linear(c.hidden_width), c.linear(c.hidden_width)
         self.down = c.linear(c.width)
         self.dropout = Dropout(c.dropout)
 

@@ -1,3 +1,4 @@
+import jax
 import numpy as np
 import pytest
 import tiny
@@ -17,11 +18,28 @@ def test_counts_are_those_of_the_prompt():
     np.testing.assert_array_equal(made[:, 1:], np.broadcast_to(made[:, :1], (4, 15)))
 
 
+def test_a_ratio_of_8_thirds_has_as_many_weights_as_two_matrices_of_ratio_4():
+    c = TransformerConfig(width=24, num_heads=2, mlp_ratio=8 / 3)
+    assert c.hidden_width == 64
+    block = transformer.Block(c)
+    rows, mask = np.zeros((5, 24), np.float32), np.ones(5, bool)
+    params = jax.eval_shape(
+        lambda: block.init(jax.random.key(0), rows, np.arange(5), mask, None, True)
+    )["params"]
+    sizes = [part["kernel"].size for part in params.values() if "kernel" in part]
+    assert sum(sizes) == 12 * 24 * 24
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"width": 12, "num_heads": 8}, "width 12 is not a multiple of num_heads 8"),
         ({"width": 24, "num_heads": 8}, "even head width, got 24 / 8"),
+        (
+            {"mlp_ratio": 0.001},
+            "mlp_ratio is 0.001; times width 128 it must be at least 1",
+        ),
+        ({"mlp_ratio": float("nan")}, "mlp_ratio is nan; times width 128"),
         ({"dtype": "float16"}, "'float32', 'bfloat16' or 'mixed', got 'float16'"),
     ],
 )
