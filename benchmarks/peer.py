@@ -183,7 +183,7 @@ def _our_rate(choice, mlp_ratio, lower):
         "order_network.dtype": "mixed" if lower else "float32",
         "method.num_samples": 2 if learned else 1,
         "train.batch_size": _BATCH,
-        "train.chunk": 5,
+        "train.chunk": 20,  # of one program, as a training has; its memory is made once
     }
     if not flexible:
         fields["method.num_steps"] = 0 if is_one_pass else 1
