@@ -35,7 +35,7 @@ from ml_collections import config_flags
 
 from insertion_jax import build, evaluation, runs, sampling
 from insertion_jax.core import permutations, trajectories
-from insertion_jax.tasks.star_graph_places import junction
+from insertion_jax.tasks.star_graph_places import edges_before_junction
 from insertion_jax.training import checkpoint, state
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Of a learned order.")
@@ -58,7 +58,7 @@ def main(argv):
     task, examples, first, _ = measure.training(config)
     method = build.method(config, task)
     held_out = task.load("validation")
-    before = np.array([edges_before(row) for row in zip(*held_out, strict=True)])
+    before = edges_before_junction(held_out)
 
     def score(params, example):
         """The order's negative log-likelihood; whether it, or back, is the likeliest."""
@@ -172,13 +172,6 @@ def _optimizer(config, num_steps, order_scale=None):
 def _drawn(config, examples, rng):
     rows = rng.integers(len(examples.length), size=config.train.batch_size)
     return jax.tree.map(lambda x: x[rows], examples)
-
-
-def edges_before(row):
-    """Number of edges from the source to the junction, of one example."""
-    prompt, mask, tokens = (np.asarray(part) for part in row[:3])
-    *edges, _ = prompt[mask].reshape(-1, 2).tolist()
-    return (tokens.tolist().index(junction(edges)) + 1) // 2
 
 
 if __name__ == "__main__":

@@ -72,3 +72,20 @@ def distances(edges: Iterable[tuple[int, int]], start: int) -> dict[int, int]:
                 found[other] = found[node] + 1
                 queue.append(other)
     return found
+
+
+def edges_before_junction(examples: Batch) -> np.ndarray:
+    """How far the junction is from the source.
+
+    Args:
+      examples: N rows whose targets are the right paths.
+
+    Returns:
+      int64[N], edges.
+    """
+    counts = []
+    for prompt, mask, tokens in zip(*map(np.asarray, examples[:3]), strict=True):
+        *edges, _ = prompt[mask].reshape(-1, 2).tolist()
+        # The source stands once, then every node twice.
+        counts.append((tokens.tolist().index(junction(edges)) + 1) // 2)
+    return np.array(counts)
