@@ -19,7 +19,8 @@ def config(**changes):
 
 def everything(**changes):
     """With every option of the trunk switched on."""
-    return config(**({"neighbours": True, "prompt_positions": True} | changes))
+    options = {"neighbours": True, "prompt_positions": True, "prompt_group": 2}
+    return config(**(options | changes))
 
 
 def resized(params, example):
