@@ -17,7 +17,7 @@ def _network(**changes):
 @pytest.fixture(scope="module", params=[False, True], ids=["plain", "counts"])
 def network(request):
     apply, params = _network(
-        counts=request.param, neighbours=True, prompt_positions=True
+        counts=request.param, neighbours=True, prompt_positions=True, prompt_group=2
     )
     run = lambda params, example: apply(tiny.resized(params, example), example)
     return run, params
@@ -104,8 +104,8 @@ def test_padding_has_no_gradient(network):
 
 def test_bfloat16_is_close_and_gives_float32(network):
     apply, params = network
-    options = {"neighbours": True, "prompt_positions": True, "dtype": "bfloat16"}
-    low, _ = _network(counts="counts" in params["prompt_segment"], **options)
+    counts = "counts" in params["prompt_segment"]
+    low = order.make(tiny.everything(counts=counts, dtype="bfloat16"), tiny.VOCAB).apply
     logits = low(params, tiny.example())
     assert logits.dtype == jnp.float32
     np.testing.assert_allclose(logits[:4], apply(params, tiny.example())[:4], atol=0.15)
