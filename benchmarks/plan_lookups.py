@@ -57,8 +57,9 @@ def lookups(folder, num_graphs):
     params, meta = checkpoint.read_params(folder)
     tokens_given = jax.jit(jax.vmap(_policy(config, task, params["policy"])))
 
-    def probability(shown, gap, target):
-        """Of the token at `target`, in a gap of the canvas of the positions shown."""
+    def probability(question):
+        """Of the right token in the gap, on the canvas of the positions shown."""
+        shown, gap, target = question
         order = np.argsort(~shown, axis=1, kind="stable")
         content = np.take_along_axis(examples.tokens, order, axis=1)
         laws = tokens_given(
@@ -67,28 +68,49 @@ def lookups(folder, num_graphs):
         row = np.arange(len(content))
         return np.asarray(laws)[row, gap, examples.tokens[row, target]]
 
-    position = np.arange(examples.tokens.shape[1])
-    last = examples.length - 1
     before = edges_before_junction(examples)
-    long, far = examples.length >= 6, before > 1
+    long = examples.length >= 6  # a pair and more between source and goal
+    asked = questions(examples.length, before, examples.tokens.shape[1])
+    found = {
+        "step": meta["step"],
+        "share": float(np.mean(2 / (examples.length[long] - 2))),
+    }
+    for name, question in asked.items():
+        chosen = before > 1 if "junction" in name else long
+        if chosen.any():  # on easy the source is the junction
+            found[name] = float(probability(question)[chosen].mean())
+    return found
+
+
+def questions(length, before, size):
+    """What is shown of right plans, and which token is asked for.
+
+    Args:
+      length: int[N], tokens of the plans: the source, each further node twice, the goal.
+      before: int[N], edges from the source to the junction.
+      size: L.
+
+    Returns:
+      By name `(shown, gap, target)`: the positions on the canvas, bool[N, L]; the gap
+      asked for; the position in the plan of the right token, one number or int[N].
+    """
+    position = np.arange(size)
+    last = np.asarray(length) - 1
+    centre = np.maximum(
+        2 * np.asarray(before) - 1, 0
+    )  # where the junction first stands
     ends = (position == 0) | (position == last[:, None])
     pair = ends | (position < 3)
-    centre = 2 * before - 1
     onward = (position == 0) | (
         (position >= centre[:, None]) & (position <= last[:, None])
     )
-    found = {
-        "step": meta["step"],
-        "from the source": float(probability(ends, 1, 1)[long].mean()),
-        "from the goal": float(probability(ends, 1, last - 1)[long].mean()),
-        "share": float((2 / (last - 1))[long].mean()),
-        "from a node": float(probability(pair, 3, 3)[long].mean()),
+    return {
+        "from the source": (ends, 1, 1),
+        "from the goal": (ends, 1, last - 1),
+        "from a node": (pair, 3, 3),
+        "at the junction": (onward, 1, 1),
+        "into the junction": (onward, 1, np.maximum(centre - 1, 0)),
     }
-    if far.any():  # not on easy, where the source is the junction
-        found["at the junction"] = float(probability(onward, 1, 1)[far].mean())
-        into = probability(onward, 1, np.maximum(centre - 1, 0))
-        found["into the junction"] = float(into[far].mean())
-    return found
 
 
 def _policy(config, task, params):

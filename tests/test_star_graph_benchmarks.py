@@ -3,6 +3,7 @@
 import importlib.util
 import pathlib
 
+import numpy as np
 import pytest
 
 from insertion_jax.tasks.star_graph_generator import StarGraph
@@ -17,6 +18,11 @@ _TARGET = [1, 0, 0, 3, 3, 4]
 @pytest.fixture(scope="module")
 def failures():
     return _benchmark("plan_failures")
+
+
+@pytest.fixture(scope="module")
+def lookups():
+    return _benchmark("plan_lookups")
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +77,26 @@ def test_what_comes_from_the_source(failures, steps, yes):
 def test_first_wrong(failures, sample, steps, kind):
     found = failures.first_wrong(sample, steps, _TARGET, _EDGES, 0)
     assert found == kind
+
+
+def test_what_lookups_are_asked(lookups):
+    # Source 7, then 1, the junction 0, 3 and the goal 4.
+    plan = np.array([7, 1, 1, 0, 0, 3, 3, 4, -1])
+    asked = lookups.questions(np.array([8]), np.array([2]), len(plan))
+    canvases = {
+        "from the source": ([7, 4], 1),
+        "from the goal": ([7, 4], 3),
+        "from a node": ([7, 1, 1, 4], 0),
+        "at the junction": ([7, 0, 0, 3, 3, 4], 1),
+        "into the junction": ([7, 0, 0, 3, 3, 4], 1),
+    }
+    assert asked.keys() == canvases.keys()
+    for name, (shown, gap, target) in asked.items():
+        canvas, token = canvases[name]
+        assert plan[shown[0]].tolist() == canvas, name
+        assert plan[np.ravel(target)[0]] == token, name
+        # The gap is where the target goes.
+        assert shown[0, : np.ravel(target)[0]].sum() == gap, name
 
 
 def test_ceilings_by_hand(ceilings):

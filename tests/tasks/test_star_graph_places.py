@@ -47,3 +47,12 @@ def test_junctions_of_generated_graphs(name):
         assert row[:size].min() == 0
         assert out == tier.degree
         assert set(np.abs(np.diff(row[:size]))) <= {0, 1}
+
+
+def test_edges_before_the_junction():
+    far = StarGraph(
+        ((1, 4), (4, 5), (5, 2), (5, 8)), source=1, goal=2, path=(1, 4, 5, 2)
+    )
+    at_once = GRAPH._replace(source=5, path=(5, 2, 3))
+    batch = star_graphs.encode([GRAPH, far, at_once], TIERS["tiny"])
+    assert star_graph_places.edges_before_junction(batch).tolist() == [1, 2, 0]
