@@ -8,13 +8,14 @@ arms run through the junction it needs both directions. Prints, for canvases tha
 part of the right plan, the probability of the right token given the gap, its mean over
 test graphs (the averaged policy; canvas networks):
 
-    from the source     source and goal are there: the node after the source
-    from the goal       the same canvases: the node before the goal
-    from a node         also the node after the source, twice: the one after it
-    at the junction     the source, and all from the junction on, two edges or more
-                        between them: the node after the source
-    into the junction   the same canvases: the node before the junction, which the edges
-                        do not tell from others
+    from the source       source and goal are there: the node after the source
+    from the goal         the same canvases: the node before the goal
+    from a node           also the node after the source, twice: the one after it
+    back at the junction  all from the junction on, two edges or more after the source:
+                          the source, which the prompt names
+    at the junction       the source is there, too: the node after it
+    into the junction     the same canvases: the node before the junction, which the
+                          edges do not tell from others
 
 A policy of the uniform order that looks up all that one edge tells gives each of the
 first three about 2 / (number of missing tokens), for each node is missing twice; "share"
@@ -43,7 +44,7 @@ def main(argv):
     for folder in map(pathlib.Path, argv[1:]):
         found = {"run": folder.name} | lookups(folder, _GRAPHS.value)
         for name, value in found.items():
-            print(f"{name:>18}  {value:.3f}" if isinstance(value, float) else value)
+            print(f"{name:>20}  {value:.3f}" if isinstance(value, float) else value)
         print(json.dumps(found) + "\n", flush=True)
 
 
@@ -101,15 +102,15 @@ def questions(length, before, size):
     )  # where the junction first stands
     ends = (position == 0) | (position == last[:, None])
     pair = ends | (position < 3)
-    onward = (position == 0) | (
-        (position >= centre[:, None]) & (position <= last[:, None])
-    )
+    onward = (position >= centre[:, None]) & (position <= last[:, None])
+    with_source = onward | (position == 0)
     return {
         "from the source": (ends, 1, 1),
         "from the goal": (ends, 1, last - 1),
         "from a node": (pair, 3, 3),
-        "at the junction": (onward, 1, 1),
-        "into the junction": (onward, 1, np.maximum(centre - 1, 0)),
+        "back at the junction": (onward, 0, 0),
+        "at the junction": (with_source, 1, 1),
+        "into the junction": (with_source, 1, np.maximum(centre - 1, 0)),
     }
 
 

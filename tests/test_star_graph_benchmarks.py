@@ -87,6 +87,7 @@ def test_what_lookups_are_asked(lookups):
         "from the source": ([7, 4], 1),
         "from the goal": ([7, 4], 3),
         "from a node": ([7, 1, 1, 4], 0),
+        "back at the junction": ([0, 0, 3, 3, 4], 7),
         "at the junction": ([7, 0, 0, 3, 3, 4], 1),
         "into the junction": ([7, 0, 0, 3, 3, 4], 1),
     }
