@@ -11,8 +11,8 @@ test graphs (the averaged policy; canvas networks):
     from the source       source and goal are there: the node after the source
     from the goal         the same canvases: the node before the goal
     from a node           also the node after the source, twice: the one after it
-    back at the junction  all from the junction on, two edges or more after the source:
-                          the source, which the prompt names
+    back at the junction  all from the junction on, three edges or more after the
+                          source: the source, which the prompt names
     at the junction       the source is there, too: the node after it
     into the junction     the same canvases: the node before the junction, which the
                           edges do not tell from others
@@ -77,8 +77,9 @@ def lookups(folder, num_graphs):
         "share": float(np.mean(2 / (examples.length[long] - 2))),
     }
     for name, question in asked.items():
-        chosen = before > 1 if "junction" in name else long
-        if chosen.any():  # on easy the source is the junction
+        chosen = before > 2 if "junction" in name else long
+        # With two edges the node after the source is the one before the junction.
+        if chosen.any():
             found[name] = float(probability(question)[chosen].mean())
     return found
 
