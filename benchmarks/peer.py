@@ -46,8 +46,8 @@ _PEERS = {_ILM: "star_easy_ilm", "peer, FlexMDM": "star_easy_flexmdm"}
 _PEERS |= {name + _LOWER: experiment for name, experiment in _PEERS.items()}
 _RATIO, _SAME_WEIGHTS = 4, 2.75
 # What a step learns from: the same number of canvases as the peer, or all of them. The
-# MLP's hidden width over the width is the peer's, or lets its three matrices have 2 %
-# more weights than the peer's two.
+# MLP's hidden width over the width is the peer's, or lets a block, whose MLP has three
+# matrices, have 2 % more weights than one of width 256 whose MLP has two of ratio 4.
 _OURS = {
     "one canvas, uniform order": ("order=uniform", _RATIO),
     "one canvas, as many weights": ("order=uniform", _SAME_WEIGHTS),

@@ -2,11 +2,11 @@
 
     python benchmarks/plan_lookups.py RUN RUN2 ...
 
-One edge of the prompt gives the node after the source, the node before the goal and the
-node after any other; a plan is right if the policy looks up what it needs, and where
-arms run through the junction it needs both directions. Prints, for canvases that hold a
-part of the right plan, the probability of the right token given the gap, its mean over
-test graphs (the averaged policy; canvas networks):
+One edge of the prompt gives the node after the source, the node before the goal, and
+the node after any other that is not the junction; where arms run through the junction,
+a plan that is no guess takes both directions. Prints, for canvases that hold a part of
+the right plan, the probability of the right token given the gap, its mean over the test
+graphs where one edge gives it (the averaged policy; canvas networks):
 
     from the source       source and goal are there: the node after the source
     from the goal         the same canvases: the node before the goal
@@ -17,9 +17,8 @@ test graphs (the averaged policy; canvas networks):
     into the junction     the same canvases: the node before the junction, which the
                           edges do not tell from others
 
-A policy of the uniform order that looks up all that one edge tells gives each of the
-first three about 2 / (number of missing tokens), for each node is missing twice; "share"
-is that number's mean for the first two. Then a line of JSON.
+Next to each, in brackets, what a uniform order gives it that can look it up and knows
+how many tokens are missing: 2 of them are the node, or 1 the source. Then a line of JSON.
 """
 
 import json
@@ -42,14 +41,16 @@ _GRAPHS = flags.DEFINE_integer("graphs", 1_000, "Test graphs.", lower_bound=1)
 
 def main(argv):
     for folder in map(pathlib.Path, argv[1:]):
-        found = {"run": folder.name} | lookups(folder, _GRAPHS.value)
-        for name, value in found.items():
-            print(f"{name:>20}  {value:.3f}" if isinstance(value, float) else value)
-        print(json.dumps(found) + "\n", flush=True)
+        step, found = lookups(folder, _GRAPHS.value)
+        print(f"{folder.name}, step {step}")
+        for name, (value, uniform, count) in found.items():
+            print(f"{name:>20}  {value:.3f} ({uniform:.3f}), {count:,} graphs")
+        report = {"run": folder.name, "step": step, "probability_uniform_graphs": found}
+        print(json.dumps(report) + "\n", flush=True)
 
 
 def lookups(folder, num_graphs):
-    """The means over a run's test graphs, by name."""
+    """Of a run: its step, and by name the mean, that of a uniform order, the graphs."""
     config = runs.load_config(folder)
     if config.task.name != "star_graphs" or config.network.get("kind") != "canvas":
         raise app.UsageError(f"{folder} is no run of star graphs with canvas networks.")
@@ -58,30 +59,23 @@ def lookups(folder, num_graphs):
     params, meta = checkpoint.read_params(folder)
     tokens_given = jax.jit(jax.vmap(_policy(config, task, params["policy"])))
 
-    def probability(question):
-        """Of the right token in the gap, on the canvas of the positions shown."""
-        shown, gap, target = question
+    before = edges_before_junction(examples)
+    row = np.arange(len(before))
+    found = {}
+    asked = questions(examples.length, before, examples.tokens.shape[1])
+    for name, (shown, gap, target, chosen) in asked.items():
+        if not chosen.any():
+            continue
         order = np.argsort(~shown, axis=1, kind="stable")
         content = np.take_along_axis(examples.tokens, order, axis=1)
-        laws = tokens_given(
-            examples.prompt, examples.prompt_mask, content, shown.sum(axis=1)
-        )
-        row = np.arange(len(content))
-        return np.asarray(laws)[row, gap, examples.tokens[row, target]]
-
-    before = edges_before_junction(examples)
-    long = examples.length >= 6  # a pair and more between source and goal
-    asked = questions(examples.length, before, examples.tokens.shape[1])
-    found = {
-        "step": meta["step"],
-        "share": float(np.mean(2 / (examples.length[long] - 2))),
-    }
-    for name, question in asked.items():
-        chosen = before > 2 if "junction" in name else long
-        # With two edges the node after the source is the one before the junction.
-        if chosen.any():
-            found[name] = float(probability(question)[chosen].mean())
-    return found
+        count = shown.sum(axis=1)
+        laws = tokens_given(examples.prompt, examples.prompt_mask, content, count)
+        right = np.asarray(laws)[row, gap, examples.tokens[row, target]]
+        # All that is missing lies in this gap, the source once, other nodes twice.
+        uniform = np.where(target == 0, 1, 2) / (examples.length - count)
+        means = [float(values[chosen].mean()) for values in (right, uniform)]
+        found[name] = (*means, int(chosen.sum()))
+    return meta["step"], found
 
 
 def questions(length, before, size):
@@ -93,25 +87,28 @@ def questions(length, before, size):
       size: L.
 
     Returns:
-      By name `(shown, gap, target)`: the positions on the canvas, bool[N, L]; the gap
-      asked for; the position in the plan of the right token, one number or int[N].
+      By name `(shown, gap, target, chosen)`: the positions on the canvas, bool[N, L]; the
+      gap asked for; the position in the plan of the right token, one number or int[N];
+      the plans that are asked, bool[N].
     """
     position = np.arange(size)
-    last = np.asarray(length) - 1
-    centre = np.maximum(
-        2 * np.asarray(before) - 1, 0
-    )  # where the junction first stands
+    length, before = np.asarray(length), np.asarray(before)
+    last = length - 1
+    # Where the junction first stands.
+    centre = np.maximum(2 * before - 1, 0)
     ends = (position == 0) | (position == last[:, None])
     pair = ends | (position < 3)
     onward = (position >= centre[:, None]) & (position <= last[:, None])
     with_source = onward | (position == 0)
+    # With two edges the node after the source is the one before the junction.
+    far, is_long = before > 2, length >= 6
     return {
-        "from the source": (ends, 1, 1),
-        "from the goal": (ends, 1, last - 1),
-        "from a node": (pair, 3, 3),
-        "back at the junction": (onward, 0, 0),
-        "at the junction": (with_source, 1, 1),
-        "into the junction": (with_source, 1, np.maximum(centre - 1, 0)),
+        "from the source": (ends, 1, 1, is_long & (before > 0)),
+        "from the goal": (ends, 1, last - 1, is_long),
+        "from a node": (pair, 3, 3, is_long & (before != 1)),
+        "back at the junction": (onward, 0, 0, far),
+        "at the junction": (with_source, 1, 1, far),
+        "into the junction": (with_source, 1, np.maximum(centre - 1, 0), far),
     }
 
 
@@ -121,7 +118,10 @@ def _policy(config, task, params):
     del section["kind"]
     sees = section.pop("prompt_sees_canvas")
     network = canvas.make(
-        TransformerConfig(**section), len(task.vocabulary), prompt_sees_canvas=sees
+        TransformerConfig(**section),
+        len(task.vocabulary),
+        emits_eos=config.method.termination == "eos",
+        prompt_sees_canvas=sees,
     )
 
     def tokens_given(prompt, mask, tokens, length):

@@ -19,7 +19,8 @@ of a run whose `network` is the config's: is a taught order kept? With --updates
 posterior begins untaught, at the uniform order. "Straight back" is the share of graphs
 whose most probable order is the plain backward one, of those with more than one edge
 before the junction; at the end the validation graphs are evaluated, greedily, with the
-averaged policy. --config.train.seed seeds the first parameters and the batches.
+averaged policy. --config.train.seed seeds all randomness; both phases draw the same
+batches.
 """
 
 import copy

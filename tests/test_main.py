@@ -216,7 +216,7 @@ def test_wrong_choices(refusal, workdir, argument, sentence):
         ("method.num_samples=1", "learned order needs num_samples of at least 2"),
         ("method.bound_samples=0", "bound_samples is 0, but must be at least 1."),
         ("network.num_heads=0", "num_heads is 0, but must be at least 1."),
-        ("network.mlp_ratio=0", "mlp_ratio is 0.0; times width 16 it must be at least"),
+        ("network.mlp_ratio=0", "mlp_ratio is 0.0; times width 16 it must be finite"),
         ("network.dropout=1", r"dropout is 1.0; it must lie in \[0, 1\)."),
         ("train.num_steps=0", "num_steps is 0, but must be at least 1."),
         ("train.placement=no", "placement is 'no'; allowed are pmap, sharded."),

@@ -80,24 +80,27 @@ def test_first_wrong(failures, sample, steps, kind):
 
 
 def test_what_lookups_are_asked(lookups):
-    # Source 7, then 1, the junction 0, 3 and the goal 4.
-    plan = np.array([7, 1, 1, 0, 0, 3, 3, 4, -1])
-    asked = lookups.questions(np.array([8]), np.array([2]), len(plan))
+    # Source 7, then 1, 2, the junction 0 and the goal 4; another path from a junction.
+    plan = np.array([7, 1, 1, 2, 2, 0, 0, 4, -1])
+    asked = lookups.questions(np.array([8, 8]), np.array([3, 0]), len(plan))
     canvases = {
-        "from the source": ([7, 4], 1),
-        "from the goal": ([7, 4], 3),
-        "from a node": ([7, 1, 1, 4], 0),
-        "back at the junction": ([0, 0, 3, 3, 4], 7),
-        "at the junction": ([7, 0, 0, 3, 3, 4], 1),
-        "into the junction": ([7, 0, 0, 3, 3, 4], 1),
+        "from the source": ([7, 4], 1, [True, False]),
+        "from the goal": ([7, 4], 0, [True, True]),
+        "from a node": ([7, 1, 1, 4], 2, [True, True]),
+        "back at the junction": ([0, 0, 4], 7, [True, False]),
+        "at the junction": ([7, 0, 0, 4], 1, [True, False]),
+        "into the junction": ([7, 0, 0, 4], 2, [True, False]),
     }
     assert asked.keys() == canvases.keys()
-    for name, (shown, gap, target) in asked.items():
-        canvas, token = canvases[name]
+    for name, (shown, gap, target, chosen) in asked.items():
+        canvas, token, who = canvases[name]
+        position = np.ravel(target)[0]
         assert plan[shown[0]].tolist() == canvas, name
-        assert plan[np.ravel(target)[0]] == token, name
-        # The gap is where the target goes.
-        assert shown[0, : np.ravel(target)[0]].sum() == gap, name
+        assert plan[position] == token, name
+        assert chosen.tolist() == who, name
+        # All that is missing lies in one gap, and the target in it.
+        missing = np.flatnonzero(~shown[0, :8])
+        assert {shown[0, :i].sum() for i in [*missing, position]} == {gap}, name
 
 
 def test_ceilings_by_hand(ceilings):

@@ -26,7 +26,8 @@ def rotate(x: jax.Array, positions: jax.Array, base: float) -> jax.Array:
     angle = positions[:, None] * frequency
     cos, sin = jnp.cos(angle).astype(x.dtype), jnp.sin(angle).astype(x.dtype)
     # Joined first, sines are computed once. Where halves of x are multiplied and then
-    # joined, XLA computes them anew for each head, half and gradient: most of the time.
+    # joined, XLA computes them anew on CPUs for each head, half and gradient, which takes
+    # longer than all the rest of it.
     cos = jnp.concatenate([cos, cos], axis=-1)
     sin = jnp.concatenate([-sin, sin], axis=-1)
     return x * cos + jnp.roll(x, half, axis=-1) * sin

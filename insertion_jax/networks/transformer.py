@@ -29,8 +29,8 @@ class TransformerConfig:
       num_layers: blocks.
       num_heads: attention heads; must divide `width`.
       width: of the residual stream.
-      mlp_ratio: hidden width of the MLP in units of `width`; rounded down. With 8 / 3 a
-        block has as many weights as one whose MLP has two matrices of ratio 4.
+      mlp_ratio: hidden width of the MLP in units of `width`, rounded. With 8 / 3 a block
+        has about as many weights as one whose MLP has two matrices of ratio 4.
       dropout: rate in [0, 1); acts where a dropout key is given.
       dtype: "float32" or "bfloat16", of activations and matrix products; parameters,
         norms' statistics, softmax and the heads' logits stay float32. "mixed": float32,
@@ -48,8 +48,8 @@ class TransformerConfig:
       counts: tells each token of the prompt, and the posterior's targets, how often its
         id stands in the prompt. Softmax attention averages over equal tokens, and learns
         to count them late if at all.
-      embedding_scale: standard deviation of embeddings and prompt positions at the
-        start. The usual 0.02 is soon drowned by what the first block adds.
+      embedding_scale: standard deviation of embeddings, and of the vectors learned for
+        places and counts, at the start. The usual 0.02 is soon drowned by what the first block adds.
     """
 
     num_layers: int = 12
@@ -82,8 +82,8 @@ class TransformerConfig:
             )
         if not 1.0 <= self.mlp_ratio * self.width < math.inf:
             raise InputError(
-                f"mlp_ratio is {self.mlp_ratio}; times width {self.width} it must be at "
-                "least 1."
+                f"mlp_ratio is {self.mlp_ratio}; times width {self.width} it must be "
+                "finite and at least 1."
             )
         if not 0.0 <= self.dropout < 1.0:
             raise InputError(f"dropout is {self.dropout}; it must lie in [0, 1).")
@@ -104,7 +104,7 @@ class TransformerConfig:
     @property
     def hidden_width(self) -> int:
         """Of the MLP."""
-        return int(self.mlp_ratio * self.width)
+        return round(self.mlp_ratio * self.width)
 
     @property
     def activations(self) -> str:

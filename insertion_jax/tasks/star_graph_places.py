@@ -78,13 +78,14 @@ def edges_before_junction(examples: Batch) -> np.ndarray:
     """How far the junction is from the source.
 
     Args:
-      examples: N rows whose targets are the right paths.
+      examples: N rows whose targets are the right paths, which pass the junction.
 
     Returns:
       int64[N], edges.
     """
     counts = []
-    for prompt, mask, tokens in zip(*map(np.asarray, examples[:3]), strict=True):
+    columns = examples.prompt, examples.prompt_mask, examples.tokens
+    for prompt, mask, tokens in zip(*map(np.asarray, columns), strict=True):
         *edges, _ = prompt[mask].reshape(-1, 2).tolist()
         # The source stands once, then every node twice.
         counts.append((tokens.tolist().index(junction(edges)) + 1) // 2)

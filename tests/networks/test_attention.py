@@ -30,6 +30,9 @@ def test_rotation_matches_complex_numbers():
     made = attention.rotate(x, jnp.asarray(positions), 100.0)
     expected = np.concatenate([turned.real, turned.imag], axis=-1)
     np.testing.assert_allclose(made, expected, atol=1e-5)
+    low = attention.rotate(x.astype(jnp.bfloat16), jnp.asarray(positions), 100.0)
+    assert low.dtype == jnp.bfloat16
+    np.testing.assert_allclose(low.astype(np.float32), expected, atol=0.05)
 
 
 def _inputs(dtype=np.float32):

@@ -16,8 +16,10 @@ def _network(**changes):
 
 @pytest.fixture(scope="module", params=[False, True], ids=["plain", "counts"])
 def network(request):
-    apply, params = _network(
-        counts=request.param, neighbours=True, prompt_positions=True, prompt_group=2
+    made = order.make(tiny.everything(counts=request.param), tiny.VOCAB)
+    apply, params = (
+        tables.jit(made.apply),
+        tiny.random_params(made.init, tiny.example()),
     )
     run = lambda params, example: apply(tiny.resized(params, example), example)
     return run, params

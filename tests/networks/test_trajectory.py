@@ -58,7 +58,12 @@ class _Model:
 
 
 # One block for the rows and that of the slots; elsewhere two and that.
-OPTIONS = {"num_layers": 1, "neighbours": True, "prompt_positions": True}
+OPTIONS = {
+    "num_layers": 1,
+    "neighbours": True,
+    "prompt_positions": True,
+    "prompt_group": 2,
+}
 
 
 @pytest.fixture(scope="module")

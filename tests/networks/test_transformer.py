@@ -58,7 +58,11 @@ def test_a_ratio_of_8_thirds_has_as_many_weights_as_two_matrices_of_ratio_4():
         ({"width": 24, "num_heads": 8}, "even head width, got 24 / 8"),
         (
             {"mlp_ratio": 0.001},
-            "mlp_ratio is 0.001; times width 128 it must be at least 1",
+            "mlp_ratio is 0.001; times width 128 it must be finite",
+        ),
+        (
+            {"mlp_ratio": float("inf")},
+            "mlp_ratio is inf; .* must be finite and at least 1",
         ),
         ({"mlp_ratio": float("nan")}, "mlp_ratio is nan; times width 128"),
         ({"dtype": "float16"}, "'float32', 'bfloat16' or 'mixed', got 'float16'"),
