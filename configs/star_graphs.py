@@ -147,7 +147,6 @@ def _base(tier, method, order):
     config.network.neighbours = False  # mix each token's embedding with its neighbours'
     config.network.embedding_scale = 0.02  # of embeddings at the start
     config.network.prompt_positions = False  # learned vectors for places in the prompt
-    config.network.prompt_group = 0  # 2: learned vectors for tails, heads, source, goal
     config.network.counts = False  # its prompt sees how often each id stands in it
     config.network.prompt_sees_canvas = True  # False: prompts are encoded once
 
@@ -163,7 +162,6 @@ def _base(tier, method, order):
     config.order_network.neighbours = False
     config.order_network.embedding_scale = 0.02  # of embeddings at the start
     config.order_network.prompt_positions = False
-    config.order_network.prompt_group = 0
     config.order_network.counts = False  # a posterior's targets see them, too
     # Start from a soft left-to-right order, not from the uniform one: 1.0 and more.
     config.order_network.initial_slope = 0.0

@@ -19,8 +19,7 @@ def config(**changes):
 
 def everything(**changes):
     """With every option of the trunk but counts switched on."""
-    options = {"neighbours": True, "prompt_positions": True, "prompt_group": 2}
-    return config(**(options | changes))
+    return config(**({"neighbours": True, "prompt_positions": True} | changes))
 
 
 def resized(params, example):

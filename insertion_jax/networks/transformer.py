@@ -42,14 +42,12 @@ class TransformerConfig:
         before it does.
       prompt_positions: adds a learned vector to each place of the prompt, which
         rotary phases, being relative, do not tell apart.
-      prompt_group: number of places that make one thing in the prompt, such as the two
-        of an edge; adds a learned vector to each place in a group, and others to those
-        of the last group, which may be the question. 0 for none.
       counts: tells each token of the prompt, and the posterior's targets, how often its
         id stands in the prompt. Softmax attention averages over equal tokens, and learns
         to count them late if at all.
       embedding_scale: standard deviation of embeddings, and of the vectors learned for
-        places and counts, at the start. The usual 0.02 is soon drowned by what the first block adds.
+        places and counts, at the start. The usual 0.02 is soon drowned by what the first
+        block adds.
     """
 
     num_layers: int = 12
@@ -62,7 +60,6 @@ class TransformerConfig:
     rope_base: float = 10_000.0
     neighbours: bool = False
     prompt_positions: bool = False
-    prompt_group: int = 0
     counts: bool = False
     embedding_scale: float = 0.02
 
@@ -76,10 +73,6 @@ class TransformerConfig:
                 raise InputError(
                     f"{name} is {getattr(self, name)}, but must be at least 1."
                 )
-        if self.prompt_group < 0:
-            raise InputError(
-                f"prompt_group is {self.prompt_group}, but must be at least 0."
-            )
         if not 1.0 <= self.mlp_ratio * self.width < math.inf:
             raise InputError(
                 f"mlp_ratio is {self.mlp_ratio}; times width {self.width} it must be "
@@ -257,12 +250,11 @@ class Counts(nn.Module):
         init = nn.initializers.normal(self.config.embedding_scale)
         size = (_MAX_COUNT + 1, self.config.width)
         vectors = self.param("vector", init, size)
-        return _looked_up(vectors, count).astype(self.config.activations)
-
-
-def _looked_up(vectors, index):
-    """A product, for the gradient of a lookup is a slow scatter."""
-    return rows_dot(jax.nn.one_hot(index, len(vectors), dtype=vectors.dtype), vectors)
+        # A product, for the gradient of a lookup is a slow scatter.
+        looked_up = rows_dot(
+            jax.nn.one_hot(count, size[0], dtype=vectors.dtype), vectors
+        )
+        return looked_up.astype(self.config.activations)
 
 
 class Segment(nn.Module):
@@ -272,7 +264,7 @@ class Segment(nn.Module):
 
     @nn.compact
     def __call__(self, x, mask, prompt=None):
-        """Adds neighbours, and to a prompt what else the config has of it.
+        """Adds neighbours, and to a prompt positions and counts, if the config has them.
 
         Args:
           x: float[T, width].
@@ -291,13 +283,6 @@ class Segment(nn.Module):
         if c.prompt_positions and prompt is not None:
             init = nn.initializers.normal(c.embedding_scale)
             added += self.param("position", init, x.shape).astype(x.dtype)
-        if c.prompt_group and prompt is not None:
-            init = nn.initializers.normal(c.embedding_scale)
-            vectors = self.param("group", init, (2 * c.prompt_group, c.width))
-            from_end = mask.sum() - 1 - jnp.arange(x.shape[0])
-            is_last = from_end < c.prompt_group
-            index = from_end % c.prompt_group + jnp.where(is_last, 0, c.prompt_group)
-            added += _looked_up(vectors, index).astype(x.dtype)
         if c.counts and prompt is not None:
             added += Counts(c, name="counts")(prompt, prompt, mask)
         return added

@@ -58,12 +58,7 @@ class _Model:
 
 
 # One block for the rows and that of the slots; elsewhere two and that.
-OPTIONS = {
-    "num_layers": 1,
-    "neighbours": True,
-    "prompt_positions": True,
-    "prompt_group": 2,
-}
+OPTIONS = {"num_layers": 1, "neighbours": True, "prompt_positions": True}
 
 
 @pytest.fixture(scope="module")

@@ -18,27 +18,6 @@ def test_counts_are_those_of_the_prompt():
     np.testing.assert_array_equal(made[:, 1:], np.broadcast_to(made[:, :1], (4, 15)))
 
 
-def test_places_in_groups_are_counted_from_the_end_of_the_prompt():
-    config = tiny.config(prompt_group=2)
-    vectors = np.arange(4, dtype=np.float32)[:, None] * np.ones(16, np.float32)
-    segment = transformer.Segment(config)
-    rows, mask = np.zeros((8, 16), np.float32), np.arange(8) < 6
-    params = segment.init(jax.random.key(0), rows, mask, np.zeros(8, np.int32))[
-        "params"
-    ]
-    assert params["group"].shape == vectors.shape
-    made = segment.apply(
-        {"params": params | {"group": vectors}}, rows, mask, np.zeros(8, np.int32)
-    )
-    without = segment.apply(
-        {"params": params | {"group": 0 * vectors}}, rows, mask, np.zeros(8, np.int32)
-    )
-    np.testing.assert_array_equal((made - without)[:6, 0], [3, 2, 3, 2, 1, 0])
-    # A target has no groups.
-    target = segment.init(jax.random.key(0), rows, mask)
-    assert "group" not in target.get("params", {})
-
-
 def test_a_ratio_of_8_thirds_has_as_many_weights_as_two_matrices_of_ratio_4():
     c = TransformerConfig(width=24, num_heads=2, mlp_ratio=8 / 3)
     assert c.hidden_width == 64
