@@ -18,7 +18,10 @@ graphs where one edge gives it (the averaged policy; canvas networks):
                           edges do not tell from others
 
 Next to each, in brackets, what a uniform order gives it that can look it up and knows
-how many tokens are missing: 2 of them are the node, or 1 the source. Then a line of JSON.
+how many tokens are missing: 2 of them are the node, or 1 the source. An order that always
+writes another token of the gap next gives it nearly nothing, known or not; so behind it
+stands its rank, the share of the graph's nodes off the path that are less probable: 0.5
+where nothing is known of it, 1 where it is. Then a line of JSON.
 """
 
 import json
@@ -43,14 +46,15 @@ def main(argv):
     for folder in map(pathlib.Path, argv[1:]):
         step, found = lookups(folder, _GRAPHS.value)
         print(f"{folder.name}, step {step}")
-        for name, (value, uniform, count) in found.items():
-            print(f"{name:>20}  {value:.3f} ({uniform:.3f}), {count:,} graphs")
-        report = {"run": folder.name, "step": step, "probability_uniform_graphs": found}
+        for name, each in found.items():
+            value, uniform, rank = each["probability"], each["uniform"], each["rank"]
+            print(f"{name:>20}  {value:.3f} ({uniform:.3f}), rank {rank:.3f}")
+        report = {"run": folder.name, "step": step, "asked": found}
         print(json.dumps(report) + "\n", flush=True)
 
 
 def lookups(folder, num_graphs):
-    """Of a run: its step, and by name the mean, that of a uniform order, the graphs."""
+    """Of a run: its step, and by name the means and the number of graphs."""
     config = runs.load_config(folder)
     if config.task.name != "star_graphs" or config.network.get("kind") != "canvas":
         raise app.UsageError(f"{folder} is no run of star graphs with canvas networks.")
@@ -61,6 +65,10 @@ def lookups(folder, num_graphs):
 
     before = edges_before_junction(examples)
     row = np.arange(len(before))
+    off_path = np.zeros((len(row), len(task.vocabulary)), bool)
+    for i in row:
+        off_path[i, examples.prompt[i][examples.prompt_mask[i]]] = True
+        off_path[i, examples.tokens[i, : examples.length[i]]] = False
     found = {}
     asked = questions(examples.length, before, examples.tokens.shape[1])
     for name, (shown, gap, target, chosen) in asked.items():
@@ -70,11 +78,16 @@ def lookups(folder, num_graphs):
         content = np.take_along_axis(examples.tokens, order, axis=1)
         count = shown.sum(axis=1)
         laws = tokens_given(examples.prompt, examples.prompt_mask, content, count)
-        right = np.asarray(laws)[row, gap, examples.tokens[row, target]]
+        law = np.asarray(laws)[row, gap]
+        right = law[row, examples.tokens[row, target]]
+        rank = ((law < right[:, None]) & off_path).sum(axis=1) / off_path.sum(axis=1)
         # All that is missing lies in this gap, the source once, other nodes twice.
         uniform = np.where(target == 0, 1, 2) / (examples.length - count)
-        means = [float(values[chosen].mean()) for values in (right, uniform)]
-        found[name] = (*means, int(chosen.sum()))
+        means = {"probability": right, "uniform": uniform, "rank": rank}
+        found[name] = {
+            key: float(values[chosen].mean()) for key, values in means.items()
+        }
+        found[name]["graphs"] = int(chosen.sum())
     return meta["step"], found
 
 
