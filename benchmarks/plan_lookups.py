@@ -37,14 +37,19 @@ from insertion_jax.networks import canvas
 from insertion_jax.networks.transformer import TransformerConfig
 from insertion_jax.tasks.star_graph_places import edges_before_junction
 from insertion_jax.training import checkpoint
-from insertion_jax.types import Canvas
+from insertion_jax.types import Canvas, InputError
 
 _GRAPHS = flags.DEFINE_integer("graphs", 1_000, "Test graphs.", lower_bound=1)
 
 
 def main(argv):
+    if len(argv) < 2:
+        raise app.UsageError("Name the directories of one or more runs.")
     for folder in map(pathlib.Path, argv[1:]):
-        step, found = lookups(folder, _GRAPHS.value)
+        try:
+            step, found = lookups(folder, _GRAPHS.value)
+        except InputError as error:
+            raise app.UsageError(str(error)) from error
         print(f"{folder.name}, step {step}")
         for name, each in found.items():
             value, uniform, rank = each["probability"], each["uniform"], each["rank"]

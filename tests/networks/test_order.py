@@ -17,10 +17,8 @@ def _network(**changes):
 @pytest.fixture(scope="module", params=[False, True], ids=["plain", "counts"])
 def network(request):
     made = order.make(tiny.everything(counts=request.param), tiny.VOCAB)
-    apply, params = (
-        tables.jit(made.apply),
-        tiny.random_params(made.init, tiny.example()),
-    )
+    params = tiny.random_params(made.init, tiny.example())
+    apply = tables.jit(made.apply)
     run = lambda params, example: apply(tiny.resized(params, example), example)
     return run, params
 
