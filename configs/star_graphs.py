@@ -146,6 +146,8 @@ def _base(tier, method, order):
     config.network.mlp_ratio = 4.0  # hidden width of the MLP over width
     config.network.neighbours = False  # mix each token's embedding with its neighbours'
     config.network.embedding_scale = 0.02  # of embeddings at the start
+    # Tell each token of the prompt its record of that many tokens, such as an edge's 2.
+    config.network.prompt_record = 0
     config.network.prompt_positions = False  # learned vectors for places in the prompt
     config.network.counts = False  # its prompt sees how often each id stands in it
     config.network.prompt_sees_canvas = True  # False: prompts are encoded once
@@ -161,6 +163,7 @@ def _base(tier, method, order):
     config.order_network.mlp_ratio = 4.0
     config.order_network.neighbours = False
     config.order_network.embedding_scale = 0.02  # of embeddings at the start
+    config.order_network.prompt_record = 0
     config.order_network.prompt_positions = False
     config.order_network.counts = False  # a posterior's targets see them, too
     # Start from a soft left-to-right order, not from the uniform one: 1.0 and more.
@@ -174,6 +177,8 @@ def _base(tier, method, order):
     config.optim.clip_norm = placeholder(float)  # none: no clipping
     config.optim.b1 = 0.9
     config.optim.b2 = 0.999
+    # Above 0, Muon updates the hidden matrices; AdamW's updates have about 0.2 rates.
+    config.optim.muon_rms = 0.0
     # Multiplies the learning rate of the posterior.
     config.optim.group_scale = {"order": 1.0} if order == "learned" else {}
     config.optim.ema_decay = 0.999
@@ -284,8 +289,11 @@ def _cpu(config):
     config.optim.update(learning_rate=3e-3, warmup_steps=200, clip_norm=1.0)
     if config.task.tier == "hard":
         # To look an edge up, heads must tell 56 ids apart by phases that hardly turn
-        # over a prompt of 112 tokens; 16 wide and of base 10,000 they have few.
-        config.network.update(num_heads=2, rope_base=1e6)
+        # over a prompt of 112 tokens; 16 wide and of base 10,000 they have few. Told
+        # their edges, and with Muon, they find both its ends (RESULTS.md, "Hard").
+        config.network.update(num_heads=2, rope_base=1e6, prompt_record=2)
+        config.order_network.prompt_record = 2
+        config.optim.muon_rms = 0.6
         if config.method.get("order") == "learned":
             # Left alone the order settles from one side, at full rate left to right,
             # and the arm is guessed at the junction. The bonus keeps orders open while

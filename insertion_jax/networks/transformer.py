@@ -40,6 +40,11 @@ class TransformerConfig:
       neighbours: adds a linear map of both neighbours to each token's embedding.
         A Transformer finds neighbours by itself, but late: this cuts the plateau
         before it does.
+      prompt_record: 1 or more where a prompt is a list of records of that many tokens, as
+        of edges of 2: each of its tokens is then told its whole record, by a linear map
+        for each place in it, and not its neighbours. A head that finds a node's tokens
+        reads off what follows it and what leads to it at once, in two subspaces; told
+        neighbours, it must first learn to keep ends of edges and starts apart. 0: none.
       prompt_positions: adds a learned vector to each place of the prompt, which
         rotary phases, being relative, do not tell apart.
       counts: tells each token of the prompt, and the posterior's targets, how often its
@@ -59,6 +64,7 @@ class TransformerConfig:
     remat: bool = False
     rope_base: float = 10_000.0
     neighbours: bool = False
+    prompt_record: int = 0
     prompt_positions: bool = False
     counts: bool = False
     embedding_scale: float = 0.02
@@ -73,6 +79,10 @@ class TransformerConfig:
                 raise InputError(
                     f"{name} is {getattr(self, name)}, but must be at least 1."
                 )
+        if self.prompt_record < 0:
+            raise InputError(
+                f"prompt_record is {self.prompt_record}, but must be at least 0 (none)."
+            )
         if not 1.0 <= self.mlp_ratio * self.width < math.inf:
             raise InputError(
                 f"mlp_ratio is {self.mlp_ratio}; times width {self.width} it must be "
@@ -264,7 +274,7 @@ class Segment(nn.Module):
 
     @nn.compact
     def __call__(self, x, mask, prompt=None):
-        """Adds neighbours, and to a prompt positions and counts, if the config has them.
+        """Adds what the config has: neighbours; to a prompt records, places, counts.
 
         Args:
           x: float[T, width].
@@ -276,8 +286,15 @@ class Segment(nn.Module):
         """
         c = self.config
         added = x
-        if c.neighbours:
-            padded = jnp.pad(jnp.where(mask[:, None], x, 0), ((1, 1), (0, 0)))
+        real = jnp.where(mask[:, None], x, 0)
+        if c.prompt_record and prompt is not None:
+            size = c.prompt_record
+            padded = jnp.pad(real, ((0, -len(x) % size), (0, 0)))
+            records = padded.reshape(len(padded) // size, size * c.width)
+            told = c.linear(size * c.width, name="record")(records)
+            added += told.reshape(padded.shape)[: len(x)]
+        elif c.neighbours:
+            padded = jnp.pad(real, ((1, 1), (0, 0)))
             both = jnp.concatenate([padded[:-2], padded[2:]], axis=-1)
             added += c.linear(c.width, name="neighbours")(both)
         if c.prompt_positions and prompt is not None:

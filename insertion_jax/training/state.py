@@ -38,7 +38,7 @@ class TrainState(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerConfig:
-    """AdamW, its schedule and the moving average.
+    """AdamW or Muon, its schedule and the moving average.
 
     Attributes:
       total_steps: where the cosine reaches 0; not read by the constant schedule.
@@ -49,6 +49,9 @@ class OptimizerConfig:
       clip_norm: bound of the gradient's norm over all groups together; None for none.
       b1: decay of AdamW's first moment.
       b2: decay of AdamW's second moment.
+      muon_rms: above 0, the hidden matrices are updated by Muon, by this root mean
+        square times the learning rate; about 0.2 is what AdamW's updates have. All
+        other parameters stay with AdamW. 0: all do.
       group_scale: multiplier of the learning rate by parameter group, such as
         `{"order": 0.01}`; groups that are not named have 1.
       ema_decay: decay of the moving average of the policy's parameters.
@@ -63,6 +66,7 @@ class OptimizerConfig:
     clip_norm: float | None = 1.0
     b1: float = 0.9
     b2: float = 0.999
+    muon_rms: float = 0.0
     group_scale: Mapping[str, float] = dataclasses.field(default_factory=dict)
     ema_decay: float = 0.9999
     ema_start_step: int = 0
@@ -77,7 +81,7 @@ class OptimizerConfig:
                 f"total_steps is {self.total_steps}, but the cosine schedule needs "
                 f"more steps than the {self.warmup_steps} of warmup_steps."
             )
-        for name in ("learning_rate", "warmup_steps", "weight_decay"):
+        for name in ("learning_rate", "warmup_steps", "weight_decay", "muon_rms"):
             if not getattr(self, name) >= 0:
                 raise types.InputError(
                     f"{name} is {getattr(self, name)}, but must be at least 0."
@@ -115,11 +119,48 @@ def learning_rate_at(config: OptimizerConfig, step: jax.typing.ArrayLike) -> jax
     return rate * 0.5 * (1.0 + jnp.cos(jnp.pi * progress))
 
 
+# What reads states out; Muon is for the matrices between embeddings and these.
+_HEADS = ("content", "location", "logit", "score", "stop")
+
+
+def _which_are_hidden(params):
+    """Labels the matrices between embeddings and heads "hidden", the rest "other"."""
+
+    def label(path, leaf):
+        *_, module, name = (entry.key for entry in path)
+        hidden = leaf.ndim == 2 and name == "kernel" and module not in _HEADS
+        return "hidden" if hidden else "other"
+
+    return jax.tree_util.tree_map_with_path(label, params)
+
+
+def _muon(rms):
+    """Momentum with all singular values made about 1, then scaled to this `rms`.
+
+    An orthogonal matrix of [M, N] has entries of root mean square max(M, N)^(-1/2).
+
+    Source: Jordan et al. 2024; scaled as by Liu et al., arXiv 2502.16982, eq. 4.
+    """
+
+    def dimensions(params):
+        return jax.tree.map(lambda _: optax.contrib.MuonDimensionNumbers(), params)
+
+    def scale(updates, _):
+        return jax.tree.map(lambda x: rms * max(x.shape) ** 0.5 * x, updates)
+
+    return optax.chain(
+        optax.contrib.scale_by_muon(weight_dimension_numbers=dimensions),
+        optax.stateless(scale),
+    )
+
+
 def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
-    """Returns AdamW with clipping, schedule and a learning rate for each group.
+    """Returns the optimiser with clipping, schedule and a learning rate for each group.
 
     Its `init` raises an InputError where `config.group_scale` names a group that the
     parameters do not have.
+
+    Source: Loshchilov & Hutter, arXiv 1711.05101 (AdamW); Jordan et al. 2024 (Muon).
     """
 
     def group_of(params):
@@ -139,9 +180,13 @@ def make_optimizer(config: OptimizerConfig) -> optax.GradientTransformation:
         if config.clip_norm is None
         else optax.clip_by_global_norm(config.clip_norm)
     )
+    direction = optax.scale_by_adam(b1=config.b1, b2=config.b2)
+    if config.muon_rms:
+        rules = {"hidden": _muon(config.muon_rms), "other": direction}
+        direction = optax.partition(rules, _which_are_hidden)
     return optax.chain(
         clip,
-        optax.scale_by_adam(b1=config.b1, b2=config.b2),
+        direction,
         optax.add_decayed_weights(config.weight_decay),
         optax.partition(scales | {"the rest": optax.identity()}, group_of),
         optax.scale_by_learning_rate(lambda step: learning_rate_at(config, step)),

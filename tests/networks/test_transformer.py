@@ -18,6 +18,38 @@ def test_counts_are_those_of_the_prompt():
     np.testing.assert_array_equal(made[:, 1:], np.broadcast_to(made[:, :1], (4, 15)))
 
 
+@pytest.mark.parametrize("size", [6, 7])
+def test_tokens_of_a_prompt_are_told_their_record(size):
+    """All of their record, by place, and nothing of other records or of padding."""
+    c = tiny.config(prompt_record=2, neighbours=True)
+    segment = transformer.Segment(c)
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(size, c.width)).astype(np.float32)
+    mask, prompt = np.arange(size) < 5, np.zeros(size, np.int32)
+    params = tiny.random_params(segment.init, x, mask, prompt)
+
+    def run(x):
+        return np.asarray(segment.apply(params, x, mask, prompt))
+
+    kernel = params["params"]["record"]["kernel"]
+    record = np.concatenate([x[2], x[3]]) @ kernel
+    np.testing.assert_allclose(
+        run(x)[2:4], x[2:4] + record.reshape(2, -1), rtol=1e-5, atol=1e-5
+    )
+    for place, seen_by in [(0, [0, 1]), (3, [2, 3]), (4, [4, 5]), (5, [5])]:
+        changed = x.copy()
+        changed[place] += 1.0
+        differs = np.abs(run(changed) - run(x)).max(axis=1) > 1e-6
+        np.testing.assert_array_equal(np.flatnonzero(differs), seen_by)
+
+
+def test_an_empty_prompt_has_no_record():
+    segment = transformer.Segment(tiny.config(prompt_record=2))
+    none = np.zeros((0, 16), np.float32), np.zeros(0, bool), np.zeros(0, np.int32)
+    made, _ = segment.init_with_output(jax.random.key(0), *none)
+    assert made.shape == (0, 16)
+
+
 def test_a_ratio_of_8_thirds_has_as_many_weights_as_two_matrices_of_ratio_4():
     c = TransformerConfig(width=24, num_heads=2, mlp_ratio=8 / 3)
     assert c.hidden_width == 64
@@ -44,6 +76,7 @@ def test_a_ratio_of_8_thirds_has_as_many_weights_as_two_matrices_of_ratio_4():
             "mlp_ratio is inf; .* must be finite and at least 1",
         ),
         ({"mlp_ratio": float("nan")}, "mlp_ratio is nan; times width 128"),
+        ({"prompt_record": -1}, "prompt_record is -1, but must be at least 0"),
         ({"dtype": "float16"}, "'float32', 'bfloat16' or 'mixed', got 'float16'"),
     ],
 )

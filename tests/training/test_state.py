@@ -68,6 +68,53 @@ def test_optimizer_equals_adamw():
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), got, want)
 
 
+def test_muon_updates_hidden_matrices_alone():
+    """By orthogonal matrices of the root mean square asked for; the rest by AdamW."""
+    options = {"total_steps": 0, "schedule": "constant", "learning_rate": 0.1}
+    rng = np.random.default_rng(0)
+    params = {
+        "policy": {
+            "block": {"qkv": {"kernel": rng.normal(size=(8, 24)).astype(np.float32)}},
+            "content": {"kernel": rng.normal(size=(8, 5)).astype(np.float32)},
+            "embed": {"embedding": rng.normal(size=(9, 8)).astype(np.float32)},
+            "norm": {"scale": np.ones(8, np.float32)},
+        }
+    }
+    grads = jax.tree.map(lambda x: np.sin(x, dtype=np.float32), params)
+
+    def update(**changes):
+        optimizer = state.make_optimizer(state.OptimizerConfig(**options, **changes))
+        updates, _ = optimizer.update(grads, optimizer.init(params), params)
+        return updates["policy"]
+
+    muon, adamw = update(muon_rms=0.6), update()
+    got = muon.pop("block")["qkv"]["kernel"]
+    adamw.pop("block")
+    jax.tree.map(np.testing.assert_array_equal, muon, adamw)
+    assert np.sqrt(np.mean(got**2)) == pytest.approx(0.06, rel=0.2)
+    values = np.linalg.svd(got, compute_uv=False)
+    assert values.max() < 2 * values.min()  # those of the gradient differ more
+    given = np.linalg.svd(grads["policy"]["block"]["qkv"]["kernel"], compute_uv=False)
+    assert given.max() > 2 * given.min()
+    direction = got / grads["policy"]["block"]["qkv"]["kernel"]
+    assert np.mean(direction < 0) > 0.8  # downhill
+
+
+def test_group_scale_holds_for_muon():
+    kernel = {"out": {"kernel": jnp.ones((4, 4))}}
+    params = {"policy": kernel, "order": kernel}
+    config = state.OptimizerConfig(
+        total_steps=10, muon_rms=0.2, weight_decay=0.1, group_scale={"order": 0.5}
+    )
+    optimizer = state.make_optimizer(config)
+    updates, _ = optimizer.update(params, optimizer.init(params), params)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b / 2, rtol=1e-6),
+        updates["order"],
+        updates["policy"],
+    )
+
+
 def test_group_scale():
     params = {"policy": jnp.ones(2), "order": jnp.ones(3)}
 
