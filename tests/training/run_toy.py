@@ -24,6 +24,7 @@ def train(workdir, place, *, num_steps=NUM_STEPS, evaluate=None, method=None, **
         total_steps=NUM_STEPS,
         learning_rate=0.03,
         warmup_steps=4,
+        muon_rms=0.2,
         ema_decay=0.9,
         ema_start_step=6,
     )

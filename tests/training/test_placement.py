@@ -12,6 +12,7 @@ CONFIG = state.OptimizerConfig(
     warmup_steps=2,
     clip_norm=0.5,
     weight_decay=0.1,
+    muon_rms=0.3,
     group_scale={"order": 0.1},
     ema_decay=0.9,
     ema_start_step=3,
@@ -141,7 +142,7 @@ def test_fsdp_splits_the_state():
     assert embed.shape == (toy.VOCABULARY, toy.WIDTH)
     assert embed.addressable_shards[0].data.shape == (toy.VOCABULARY, toy.WIDTH // 8)
     assert now.params["order"]["scale"].sharding.is_fully_replicated
-    moments = now.opt_state[1].mu["policy"]["embed"]
+    moments = now.opt_state[1].inner_states["other"].inner_state.mu["policy"]["embed"]
     assert moments.sharding == embed.sharding
 
 

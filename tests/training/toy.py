@@ -37,10 +37,11 @@ def make(nan_after: int | None = None) -> types.Method:
 
     def init(key, example):
         del example
-        key_in, key_out = jax.random.split(key)
+        key_in, key_mix, key_out = jax.random.split(key, 3)
         return {
             "policy": {
                 "embed": jax.random.normal(key_in, (VOCABULARY, WIDTH)),
+                "mix": {"kernel": jax.random.normal(key_mix, (WIDTH, WIDTH)) / 4},
                 "out": jax.random.normal(key_out, (WIDTH, VOCABULARY)) / 4,
             },
             "order": {"scale": jnp.ones((LENGTH,))},
@@ -53,6 +54,7 @@ def make(nan_after: int | None = None) -> types.Method:
         hidden = jnp.tanh(jnp.where(noise < 0.8, hidden, 0.0))
         size = len(example.tokens)
         hidden += 0.5 * noise * params["order"]["scale"][:size, None]
+        hidden += jnp.tanh(hidden @ params["policy"]["mix"]["kernel"])
         log_probs = jax.nn.log_softmax(hidden @ params["policy"]["out"])
         target = jnp.roll(example.tokens, -1)
         log_prob = jnp.take_along_axis(log_probs, target[:, None], axis=1)[:, 0]
