@@ -42,9 +42,9 @@ class TransformerConfig:
         before it does.
       prompt_record: 1 or more where a prompt is a list of records of that many tokens, as
         of edges of 2: each of its tokens is then told its whole record, by a linear map
-        for each place in it, and not its neighbours. A head that finds a node's tokens
-        reads off what follows it and what leads to it at once, in two subspaces; told
-        neighbours, it must first learn to keep ends of edges and starts apart. 0: none.
+        for each place in it, and not its neighbours, of which some belong to another
+        record. One match of ids then finds both what follows a node and what leads to
+        it. 0: none.
       prompt_positions: adds a learned vector to each place of the prompt, which
         rotary phases, being relative, do not tell apart.
       counts: tells each token of the prompt, and the posterior's targets, how often its

@@ -17,17 +17,17 @@ import toy
 from insertion_jax.training import loop, placement, state
 
 NUM_STEPS = 40
+OPTIMIZER = state.OptimizerConfig(
+    total_steps=NUM_STEPS,
+    learning_rate=0.03,
+    warmup_steps=4,
+    muon_rms=0.2,
+    ema_decay=0.9,
+    ema_start_step=6,
+)
 
 
 def train(workdir, place, *, num_steps=NUM_STEPS, evaluate=None, method=None, **more):
-    optimizer_config = state.OptimizerConfig(
-        total_steps=NUM_STEPS,
-        learning_rate=0.03,
-        warmup_steps=4,
-        muon_rms=0.2,
-        ema_decay=0.9,
-        ema_start_step=6,
-    )
     config = loop.LoopConfig(
         num_steps=num_steps,
         batch_size=8,
@@ -39,7 +39,7 @@ def train(workdir, place, *, num_steps=NUM_STEPS, evaluate=None, method=None, **
     )
     return loop.train(
         method or toy.make(),
-        optimizer_config,
+        OPTIMIZER,
         config,
         place,
         # Not a multiple of the batch: an epoch has 3 steps.

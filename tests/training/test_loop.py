@@ -41,7 +41,7 @@ def _saved(workdir):
                 jax.random.key(0),
                 toy.make(),
                 jax.tree.map(lambda x: x[0], toy.examples()),
-                state.make_optimizer(state.OptimizerConfig(total_steps=1)),
+                state.make_optimizer(run_toy.OPTIMIZER),
             )
         )
     )
