@@ -290,7 +290,8 @@ def _cpu(config):
     if config.task.tier == "hard":
         # To look an edge up, heads must tell 56 ids apart by phases that hardly turn
         # over a prompt of 112 tokens; 16 wide and of base 10,000 they have few. Told
-        # their edges, and with Muon, they find both its ends (RESULTS.md, "Hard").
+        # whole edges, and with Muon, both ends of one are found more often, if not by
+        # every seed (RESULTS.md, "Hard").
         config.network.update(num_heads=2, rope_base=1e6, prompt_record=2)
         config.order_network.prompt_record = 2
         config.optim.muon_rms = 0.6
@@ -302,15 +303,17 @@ def _cpu(config):
             config.optim.group_scale.order = 0.3
             config.order_network.update(num_layers=2, width=64, rope_base=1e6)
     steps = {"tiny": 1_000, "easy": 1_500, "medium": 15_000, "hard": 7_000}
-    # Four canvases an example for every order and method. Only a learned order has to
-    # look at one step twice, to compare.
+    # Four canvases an example for every order and method, of two orders where orders
+    # are drawn: a learned one has to compare, and a uniform one learns more from two
+    # than from one at more steps.
     method = config.method
     if method.name != "insertion_process":
         method.num_times = 4 // method.num_samples
         kind = "canvas"
     else:
-        method.num_samples = 2 if method.order == "learned" else 1
         kind = config.network.kind
+        drawn = ("learned", "uniform") if kind == "canvas" else ("learned",)
+        method.num_samples = 2 if method.order in drawn else 1
         if kind == "canvas":
             method.num_steps = 4 // method.num_samples
             if config.task.tier == "easy":
