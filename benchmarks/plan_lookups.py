@@ -87,7 +87,7 @@ def lookups(folder, num_graphs):
         right = law[row, examples.tokens[row, target]]
         rank = ((law < right[:, None]) & off_path).sum(axis=1) / off_path.sum(axis=1)
         # All that is missing lies in this gap, the source once, other nodes twice.
-        uniform = np.where(target == 0, 1, 2) / (examples.length - count)
+        uniform = np.where(target == 0, 1, 2) / np.maximum(examples.length - count, 1)
         means = {"probability": right, "uniform": uniform, "rank": rank}
         found[name] = {
             key: float(values[chosen].mean()) for key, values in means.items()
