@@ -177,7 +177,8 @@ def _base(tier, method, order):
     config.optim.clip_norm = placeholder(float)  # none: no clipping
     config.optim.b1 = 0.9
     config.optim.b2 = 0.999
-    # Above 0, Muon updates the hidden matrices; AdamW's updates have about 0.2 rates.
+    # Above 0: Muon for hidden matrices, with updates of this root mean square times the
+    # rate (AdamW's have about 0.2).
     config.optim.muon_rms = 0.0
     # Multiplies the learning rate of the posterior.
     config.optim.group_scale = {"order": 1.0} if order == "learned" else {}

@@ -43,8 +43,8 @@ class TransformerConfig:
       prompt_record: 1 or more where a prompt is a list of records of that many tokens, as
         of edges of 2: each of its tokens is then told its whole record, by a linear map
         for each place in it, and not its neighbours, of which some belong to another
-        record. One match of ids then finds both what follows a node and what leads to
-        it. 0: none.
+        record. One match of ids can then find what follows a node and what leads to
+        it; not every seed does (RESULTS.md, "Hard"). 0: none.
       prompt_positions: adds a learned vector to each place of the prompt, which
         rotary phases, being relative, do not tell apart.
       counts: tells each token of the prompt, and the posterior's targets, how often its

@@ -49,9 +49,9 @@ class OptimizerConfig:
       clip_norm: bound of the gradient's norm over all groups together; None for none.
       b1: decay of AdamW's first moment.
       b2: decay of AdamW's second moment.
-      muon_rms: above 0, the hidden matrices are updated by Muon, by this root mean
-        square times the learning rate; about 0.2 is what AdamW's updates have. All
-        other parameters stay with AdamW. 0: all do.
+      muon_rms: above 0, the hidden matrices (kernels of Flax layers but for the heads)
+        are updated by Muon, by this root mean square times the learning rate; AdamW's
+        updates have about 0.2. All other parameters stay with AdamW. 0: all do.
       group_scale: multiplier of the learning rate by parameter group, such as
         `{"order": 0.01}`; groups that are not named have 1.
       ema_decay: decay of the moving average of the policy's parameters.
@@ -124,12 +124,12 @@ _HEADS = ("content", "location", "logit", "score", "stop")
 
 
 def _which_are_hidden(params):
-    """Labels the matrices between embeddings and heads "hidden", the rest "other"."""
+    """Labels Flax kernels between embeddings and heads "hidden", the rest "other"."""
 
     def label(path, leaf):
-        *_, module, name = (entry.key for entry in path)
-        hidden = leaf.ndim == 2 and name == "kernel" and module not in _HEADS
-        return "hidden" if hidden else "other"
+        names = [getattr(entry, "key", None) for entry in path]
+        is_kernel = leaf.ndim == 2 and names[-1] == "kernel"
+        return "hidden" if is_kernel and names[-2] not in _HEADS else "other"
 
     return jax.tree_util.tree_map_with_path(label, params)
 
@@ -139,7 +139,8 @@ def _muon(rms):
 
     An orthogonal matrix of [M, N] has entries of root mean square max(M, N)^(-1/2).
 
-    Source: Jordan et al. 2024; scaled as by Liu et al., arXiv 2502.16982, eq. 4.
+    Source: Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural
+    networks"; scaled as by Liu et al., arXiv 2502.16982, section 2.2.
     """
 
     def dimensions(params):

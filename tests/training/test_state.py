@@ -78,18 +78,19 @@ def test_muon_updates_hidden_matrices_alone():
             "content": {"kernel": rng.normal(size=(8, 5)).astype(np.float32)},
             "embed": {"embedding": rng.normal(size=(9, 8)).astype(np.float32)},
             "norm": {"scale": np.ones(8, np.float32)},
-        }
+        },
+        "order": np.ones((3, 3), np.float32),  # no layer's: AdamW's, whatever its shape
     }
     grads = jax.tree.map(lambda x: np.sin(x, dtype=np.float32), params)
 
     def update(**changes):
         optimizer = state.make_optimizer(state.OptimizerConfig(**options, **changes))
         updates, _ = optimizer.update(grads, optimizer.init(params), params)
-        return updates["policy"]
+        return updates
 
     muon, adamw = update(muon_rms=0.6), update()
-    got = muon.pop("block")["qkv"]["kernel"]
-    adamw.pop("block")
+    got = muon["policy"].pop("block")["qkv"]["kernel"]
+    adamw["policy"].pop("block")
     jax.tree.map(np.testing.assert_array_equal, muon, adamw)
     assert np.sqrt(np.mean(got**2)) == pytest.approx(0.06, rel=0.2)
     values = np.linalg.svd(got, compute_uv=False)
