@@ -7,6 +7,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
 DOCUMENTS = ["README.md", "RESULTS.md", "CHANGELOG.md"]
+DOCUMENTS += [f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))]
 
 
 def test_example_runs(capsys):
@@ -23,9 +24,12 @@ def test_example_runs(capsys):
 
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_links_lead_somewhere(name):
-    links = re.findall(r"\]\(([^)#]+)\)", (ROOT / name).read_text())
+    path = ROOT / name
+    links = re.findall(r"\]\(([^)#]+)\)", path.read_text())
     missing = [
-        link for link in links if "://" not in link and not (ROOT / link).exists()
+        link
+        for link in links
+        if "://" not in link and not (path.parent / link).exists()
     ]
     assert not missing
 

@@ -17,9 +17,13 @@ def config(**changes):
     return TransformerConfig(**(options | changes))
 
 
-def everything(**changes):
-    """With every option of the trunk but counts switched on."""
-    return config(**({"neighbours": True, "prompt_positions": True} | changes))
+def everything(records=False, **changes):
+    """With every option of the trunk but counts; prompts told records or neighbours.
+
+    The example's prompt of three tokens then ends in the middle of a record.
+    """
+    options = {"neighbours": True, "prompt_positions": True}
+    return config(**(options | {"prompt_record": 2 if records else 0} | changes))
 
 
 def resized(params, example):

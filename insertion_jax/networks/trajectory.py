@@ -312,8 +312,8 @@ def make(
     """A trajectory policy as pure functions.
 
     Args:
-      config: of the blocks. `neighbours` adds to the prompt alone: inserted tokens
-        always mix with their neighbours.
+      config: of the blocks. `neighbours` adds to the prompt alone, and with `prompt_record`
+        nothing: inserted tokens always mix with their neighbours.
       vocab_size: V, specials included.
       emits_eos: EOS is content (EOS termination); otherwise the stop logit counts.
 

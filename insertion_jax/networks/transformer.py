@@ -278,7 +278,8 @@ class Segment(nn.Module):
 
         Args:
           x: float[T, width].
-          mask: bool[T], the real tokens; others are nobody's neighbour.
+          mask: bool[T], the real tokens; others are nobody's neighbour, and no part of
+            a record.
           prompt: int[T], the tokens, if they are the prompt; None for a target.
 
         Returns:

@@ -45,13 +45,14 @@ class OptimizerConfig:
       learning_rate: the peak.
       warmup_steps: updates over which the rate rises linearly from 0.
       schedule: after the warm-up, "cosine" (half a period, down to 0) or "constant".
-      weight_decay: AdamW's, multiplied by the learning rate.
+      weight_decay: of all parameters, multiplied by the learning rate.
       clip_norm: bound of the gradient's norm over all groups together; None for none.
       b1: decay of AdamW's first moment.
       b2: decay of AdamW's second moment.
       muon_rms: above 0, the hidden matrices (kernels of Flax layers but for the heads)
         are updated by Muon, by this root mean square times the learning rate; AdamW's
-        updates have about 0.2. All other parameters stay with AdamW. 0: all do.
+        updates have about 0.2. Its momentum is optax's default (Nesterov, 0.95). All
+        other parameters stay with AdamW. 0: all do.
       group_scale: multiplier of the learning rate by parameter group, such as
         `{"order": 0.01}`; groups that are not named have 1.
       ema_decay: decay of the moving average of the policy's parameters.

@@ -43,9 +43,9 @@ class _Model:
 
 @pytest.fixture(scope="module")
 def models():
-    """With all options, by whether the prompt sees the canvas."""
+    """With all options, by whether the prompt sees the canvas or is told records."""
     return {
-        mode: _Model(config=tiny.everything(), prompt_sees_canvas=mode)
+        mode: _Model(config=tiny.everything(not mode), prompt_sees_canvas=mode)
         for mode in MODES
     }
 
@@ -132,17 +132,19 @@ def test_specials_have_no_probability(emits_eos):
     np.testing.assert_allclose(probs.sum(axis=1), 1.0, rtol=1e-6)
 
 
-def test_modes_agree_for_one_layer_only(models):
+def test_modes_agree_for_one_layer_only():
     # What a second layer reads from the prompt depends on who saw the canvas.
-    example, config = tiny.example(), tiny.config(num_layers=1)
-    apart = _Model(config=config)
-    together = _Model(apart.params, config=config, prompt_sees_canvas=True)
-    _assert_same(apart(example), together(example))
-    jax.tree.map(
-        np.testing.assert_array_equal, models[False].params, models[True].params
-    )
-    slots = models[False](example).slot, models[True](example).slot
-    assert not np.allclose(*slots, atol=1e-3)
+    example = tiny.example()
+
+    def both(num_layers):
+        config = tiny.config(num_layers=num_layers)
+        apart = _Model(config=config)
+        together = _Model(apart.params, config=config, prompt_sees_canvas=True)
+        return apart(example), together(example)
+
+    _assert_same(*both(1))
+    apart, together = both(2)
+    assert not np.allclose(apart.slot, together.slot, atol=1e-3)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -159,7 +161,9 @@ def test_no_prompt(models, mode):
 def test_lower_precision_is_close_and_gives_float32(models, mode, dtype):
     model = models[mode]
     low = _Model(
-        model.params, config=tiny.everything(dtype=dtype), prompt_sees_canvas=mode
+        model.params,
+        config=tiny.everything(not mode, dtype=dtype),
+        prompt_sees_canvas=mode,
     )
     assert all(x.dtype == np.float32 for x in jax.tree.leaves(low.params))
     logits = low(tiny.example())

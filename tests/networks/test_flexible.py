@@ -47,8 +47,11 @@ class _Denoiser:
 
 @pytest.fixture(scope="module")
 def denoisers():
-    """With all options, by whether the prompt sees the canvas."""
-    return {mode: _Denoiser(prompt_sees_canvas=mode) for mode in MODES}
+    """With all options, by whether the prompt sees the canvas or is told records."""
+    return {
+        mode: _Denoiser(config=tiny.everything(not mode), prompt_sees_canvas=mode)
+        for mode in MODES
+    }
 
 
 @pytest.fixture(scope="module")

@@ -14,9 +14,11 @@ def _network(**changes):
     return tables.jit(network.apply), tiny.random_params(network.init, tiny.example())
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["plain", "counts"])
+@pytest.fixture(
+    scope="module", params=[False, True], ids=["plain", "counts and records"]
+)
 def network(request):
-    made = order.make(tiny.everything(counts=request.param), tiny.VOCAB)
+    made = order.make(tiny.everything(request.param, counts=request.param), tiny.VOCAB)
     params = tiny.random_params(made.init, tiny.example())
     apply = tables.jit(made.apply)
     run = lambda params, example: apply(tiny.resized(params, example), example)
@@ -93,7 +95,7 @@ def test_padding_has_no_gradient(network):
     _, params = network
     example = tiny.example(9, 11, 6)
     counts = "counts" in params["prompt_segment"]
-    plain = order.make(tiny.everything(counts=counts), tiny.VOCAB).apply
+    plain = order.make(tiny.everything(counts, counts=counts), tiny.VOCAB).apply
     loss = lambda params: jnp.sum(plain(params, example)[:4])
     grads = tables.jit(jax.grad(loss))(tiny.resized(params, example))
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(grads))
@@ -105,7 +107,8 @@ def test_padding_has_no_gradient(network):
 def test_bfloat16_is_close_and_gives_float32(network):
     apply, params = network
     counts = "counts" in params["prompt_segment"]
-    low = order.make(tiny.everything(counts=counts, dtype="bfloat16"), tiny.VOCAB).apply
+    config = tiny.everything(counts, counts=counts, dtype="bfloat16")
+    low = order.make(config, tiny.VOCAB).apply
     logits = low(params, tiny.example())
     assert logits.dtype == jnp.float32
     np.testing.assert_allclose(logits[:4], apply(params, tiny.example())[:4], atol=0.15)

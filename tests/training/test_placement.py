@@ -142,8 +142,12 @@ def test_fsdp_splits_the_state():
     assert embed.shape == (toy.VOCABULARY, toy.WIDTH)
     assert embed.addressable_shards[0].data.shape == (toy.VOCABULARY, toy.WIDTH // 8)
     assert now.params["order"]["scale"].sharding.is_fully_replicated
-    moments = now.opt_state[1].inner_states["other"].inner_state.mu["policy"]["embed"]
-    assert moments.sharding == embed.sharding
+    states = now.opt_state[1].inner_states
+    assert states["other"].inner_state.mu["policy"]["embed"].sharding == embed.sharding
+    mix = now.params["policy"]["mix"]["kernel"]
+    momentum = states["hidden"].inner_state[0].mu["policy"]["mix"]["kernel"]
+    assert momentum.sharding == mix.sharding
+    assert not mix.sharding.is_fully_replicated
 
 
 @pytest.mark.parametrize("name", placement.NAMES)

@@ -1,11 +1,17 @@
+import dataclasses
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import tiny
 import toy
 
 from insertion_jax import types
+from insertion_jax.networks import canvas, flexible, order, trajectory
+from insertion_jax.networks.rate_heads import RateConfig
 from insertion_jax.training import state
 
 
@@ -74,7 +80,10 @@ def test_muon_updates_hidden_matrices_alone():
     rng = np.random.default_rng(0)
     params = {
         "policy": {
-            "block": {"qkv": {"kernel": rng.normal(size=(8, 24)).astype(np.float32)}},
+            "block": {
+                "qkv": {"kernel": rng.normal(size=(8, 24)).astype(np.float32)},
+                "down": {"kernel": rng.normal(size=(24, 8)).astype(np.float32)},
+            },
             "content": {"kernel": rng.normal(size=(8, 5)).astype(np.float32)},
             "embed": {"embedding": rng.normal(size=(9, 8)).astype(np.float32)},
             "norm": {"scale": np.ones(8, np.float32)},
@@ -89,16 +98,47 @@ def test_muon_updates_hidden_matrices_alone():
         return updates
 
     muon, adamw = update(muon_rms=0.6), update()
-    got = muon["policy"].pop("block")["qkv"]["kernel"]
+    hidden = muon["policy"].pop("block")
     adamw["policy"].pop("block")
     jax.tree.map(np.testing.assert_array_equal, muon, adamw)
-    assert np.sqrt(np.mean(got**2)) == pytest.approx(0.06, rel=0.2)
-    values = np.linalg.svd(got, compute_uv=False)
-    assert values.max() < 2 * values.min()  # those of the gradient differ more
-    given = np.linalg.svd(grads["policy"]["block"]["qkv"]["kernel"], compute_uv=False)
-    assert given.max() > 2 * given.min()
-    direction = got / grads["policy"]["block"]["qkv"]["kernel"]
-    assert np.mean(direction < 0) > 0.8  # downhill
+    for name, of in grads["policy"]["block"].items():
+        got, given = hidden[name]["kernel"], of["kernel"]
+        assert np.sqrt(np.mean(got**2)) == pytest.approx(0.06, rel=0.2)
+        values = np.linalg.svd(got, compute_uv=False)
+        assert values.max() < 2 * values.min()
+        values = np.linalg.svd(given, compute_uv=False)
+        assert values.max() > 2 * values.min()  # control: the gradient's differ
+        assert np.mean(got / given < 0) > 0.8  # downhill
+
+
+@pytest.mark.parametrize(
+    ("make", "heads", "between"),
+    [
+        (canvas.make, {"content", "location", "stop"}, {"slot_state"}),
+        (
+            trajectory.make,
+            {"content", "location", "stop"},
+            {"neighbours", "between", "newest", "slot"},
+        ),
+        (
+            lambda *args: flexible.make(*args, RateConfig("exp"), learns_unmask=True),
+            {"content", "score"},
+            {"token_state"},
+        ),
+        (order.make, {"logit"}, set()),
+    ],
+    ids=["canvas", "trajectory", "flexible", "order"],
+)
+def test_muon_leaves_the_heads_of_every_network(make, heads, between):
+    network = make(tiny.everything(True), tiny.VOCAB)
+    params = jax.eval_shape(network.init, jax.random.key(0), tiny.example())
+    labels = jax.tree_util.tree_leaves_with_path(state._which_are_hidden(params))
+    named = [([entry.key for entry in path], label) for path, label in labels]
+    kernels = [(path[-2], label) for path, label in named if path[-1] == "kernel"]
+    assert {name for name, label in kernels if label == "other"} == heads
+    hidden = {name for name, label in kernels if label == "hidden"}
+    assert hidden >= {"qkv", "out", "gate", "value", "down", "record"} | between
+    assert all(label == "other" for path, label in named if path[-1] != "kernel")
 
 
 def test_group_scale_holds_for_muon():
@@ -107,13 +147,17 @@ def test_group_scale_holds_for_muon():
     config = state.OptimizerConfig(
         total_steps=10, muon_rms=0.2, weight_decay=0.1, group_scale={"order": 0.5}
     )
-    optimizer = state.make_optimizer(config)
-    updates, _ = optimizer.update(params, optimizer.init(params), params)
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b / 2, rtol=1e-6),
-        updates["order"],
-        updates["policy"],
-    )
+
+    def update(config):
+        optimizer = state.make_optimizer(config)
+        updates, _ = optimizer.update(params, optimizer.init(params), params)
+        return {group: updates[group]["out"]["kernel"] for group in updates}
+
+    updates = update(config)
+    np.testing.assert_allclose(updates["order"], updates["policy"] / 2, rtol=1e-6)
+    without = update(dataclasses.replace(config, weight_decay=0.0))
+    decay = config.learning_rate * config.weight_decay  # of ones
+    np.testing.assert_allclose(updates["policy"], without["policy"] - decay, rtol=1e-5)
 
 
 def test_group_scale():
@@ -152,6 +196,8 @@ def test_clipping_is_joint():
         ({"warmup_steps": 10}, "more steps than the 10 of warmup_steps"),
         ({"ema_decay": 1.0}, "ema_decay is 1.0"),
         ({"clip_norm": 0.0}, "clip_norm is 0.0"),
+        ({"muon_rms": -1.0}, "muon_rms is -1.0, but must be at least 0"),
+        ({"muon_rms": math.nan}, "muon_rms is nan"),
     ],
 )
 def test_config_messages(fields, message):
