@@ -130,7 +130,8 @@ def _base(tier, method, order):
     config.method.num_steps = 1  # steps of each order (K); 0: every step
     config.method.num_widths = 1  # to which the K canvases are cut; a divisor of K
     config.method.entropy_weight = 0.0  # extra weight of the posterior's entropy
-    config.method.entropy_anneal_steps = 0  # falls to 0 over these; 0 keeps it
+    config.method.entropy_anneal_steps = 0  # changes over these; 0: not at all
+    config.method.entropy_final_weight = 0.0  # to this
     config.method.share_dropout = True  # among the canvases of one example
     config.method.bound_samples = 16  # orders drawn for each example's bounds
 
@@ -291,16 +292,19 @@ def _cpu(config):
     if config.task.tier == "hard":
         # To look an edge up, heads must tell 56 ids apart by phases that hardly turn
         # over a prompt of 112 tokens; 16 wide and of base 10,000 they have few. Told
-        # whole edges, and with Muon, both ends of one are found more often, if not by
-        # every seed (RESULTS.md, "Hard").
-        config.network.update(num_heads=2, rope_base=1e6, prompt_record=2)
-        config.order_network.prompt_record = 2
+        # whole edges, which it no longer places, and with Muon, every seed found edges
+        # from both ends (RESULTS.md, "Hard").
+        edges = {"prompt_record": 2, "prompt_positions": False}
+        config.network.update(num_heads=2, rope_base=1e6, **edges)
+        config.order_network.update(edges)
         config.optim.muon_rms = 0.6
         if config.method.get("order") == "learned":
             # Left alone the order settles from one side, at full rate left to right,
             # and the arm is guessed at the junction. The bonus keeps orders open while
             # the policy learns (RESULTS.md, "Hard").
-            config.method.update(entropy_weight=5.0, entropy_anneal_steps=4_000)
+            config.method.update(
+                entropy_weight=5.0, entropy_anneal_steps=4_000, entropy_final_weight=0.5
+            )
             config.optim.group_scale.order = 0.3
             config.order_network.update(num_layers=2, width=64, rope_base=1e6)
     steps = {"tiny": 1_000, "easy": 1_500, "medium": 15_000, "hard": 7_000}

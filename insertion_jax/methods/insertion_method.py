@@ -38,8 +38,10 @@ class InsertionConfig:
       num_widths: G, a divisor of K: canvases of early steps are cut to G widths, not
         padded to L. For canvas networks, and long targets; 1 for none.
       entropy_weight: extra weight of the posterior's entropy at the first update.
-      entropy_anneal_steps: updates over which that weight falls linearly to 0; 0
-        keeps it.
+      entropy_anneal_steps: updates over which that weight changes linearly to
+        `entropy_final_weight`; 0 keeps it.
+      entropy_final_weight: where it stays then. Above 0, an order does not settle for
+        the last bit of the bound.
       share_dropout: the canvases of one example share their dropout masks, so that
         noise does not enter the comparison between orders.
       bound_samples: orders drawn for each example's bounds.
@@ -54,6 +56,7 @@ class InsertionConfig:
     num_widths: int = 1
     entropy_weight: float = 0.0
     entropy_anneal_steps: int = 0
+    entropy_final_weight: float = 0.0
     share_dropout: bool = True
     bound_samples: int = 16
 
@@ -86,10 +89,16 @@ class InsertionConfig:
                 f"num_widths is {self.num_widths}, but must divide num_steps, which is "
                 f"{self.num_steps}."
             )
-        if self.order != "learned" and self.entropy_weight:
+        for name in ("entropy_weight", "entropy_final_weight"):
+            if self.order != "learned" and getattr(self, name):
+                raise InputError(
+                    f"{name} is {getattr(self, name)}, but the {self.order} order is "
+                    "not trained; it must be 0."
+                )
+        if self.entropy_final_weight and not self.entropy_anneal_steps:
             raise InputError(
-                f"entropy_weight is {self.entropy_weight}, but the {self.order} order "
-                "is not trained; it must be 0."
+                f"entropy_final_weight is {self.entropy_final_weight}, but the weight "
+                "does not change (entropy_anneal_steps is 0); it must be 0."
             )
         if self.order in ("learned", "uniform") and self.order_steps:
             raise InputError(
@@ -172,8 +181,9 @@ def make(
     def entropy_weight_at(step):
         if not config.entropy_anneal_steps:
             return config.entropy_weight
-        left = 1.0 - step / config.entropy_anneal_steps
-        return config.entropy_weight * jnp.maximum(left, 0.0)
+        left = jnp.maximum(1.0 - step / config.entropy_anneal_steps, 0.0)
+        final = config.entropy_final_weight
+        return final + left * (config.entropy_weight - final)
 
     def loss(params, example, key, step):
         key_draw, key_policy, key_order, key_passes = jax.random.split(key, 4)

@@ -44,9 +44,10 @@ class TransformerConfig:
         of edges of 2: each of its tokens is then told its whole record, by a linear map
         for each place in it, and not its neighbours, of which some belong to another
         record. One match of ids can then find what follows a node and what leads to
-        it; not every seed does (RESULTS.md, "Hard"). 0: none.
+        it. 0: none.
       prompt_positions: adds a learned vector to each place of the prompt, which
-        rotary phases, being relative, do not tell apart.
+        rotary phases, being relative, do not tell apart. Told records, networks did
+        better without (RESULTS.md, "Hard").
       counts: tells each token of the prompt, and the posterior's targets, how often its
         id stands in the prompt. Softmax attention averages over equal tokens, and learns
         to count them late if at all.

@@ -191,7 +191,7 @@ def test_dropout_acts_in_training_alone():
     assert np.ptp(bound(params, _row(0), keys[1])["elbo"]) == 0.0
 
 
-def test_entropy_weight_falls_linearly_to_zero():
+def test_entropy_weight_falls_linearly():
     def losses(steps, **options):
         method, params = _make(**options)
         run = tables.jit(jax.vmap(method.loss, (None, None, None, 0)))
@@ -205,11 +205,22 @@ def test_entropy_weight_falls_linearly_to_zero():
     assert abs(none[0] - constant[0]) > 0.1
     expected = [constant[0], (constant[0] + none[0]) / 2, none[0], none[0]]
     np.testing.assert_allclose(annealed, expected, rtol=1e-5)
+    options = {"entropy_weight": 3.0, "entropy_final_weight": 1.0}
+    annealed = losses([0, 5, 10, 100], **options, entropy_anneal_steps=10)
+    each = (constant[0] - none[0]) / 2
+    np.testing.assert_allclose(
+        annealed, none[0] + each * np.array([3, 2, 1, 1]), rtol=1e-5
+    )
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"entropy_final_weight": 0.5}, r"does not change \(entropy_anneal_steps is 0"),
+        (
+            {"order": "uniform", "num_samples": 1, "entropy_final_weight": 0.5},
+            "entropy_final_weight is 0.5, but the uniform order is not trained",
+        ),
         ({"order": "random"}, r"order must be one of \('learned', .* got 'random'"),
         ({"termination": "stop"}, r"termination must be one of .* got 'stop'"),
         ({"num_samples": 1}, "num_samples of at least 2, got 1"),
