@@ -97,6 +97,9 @@ def _look(config):
     if method.get("entropy_weight"):
         label += ", entropy bonus"
         look["linestyle"] = (0, (6, 1))
+    if final := method.get("entropy_final_weight"):
+        label += f" that ends at {final:g}"
+        look |= {"color": "#c2268c", "linestyle": "-"}
     networks = (config["network"], config.get("order_network", {}))
     if any(network.get("counts") for network in networks):
         label += ", counts"

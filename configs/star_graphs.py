@@ -292,16 +292,16 @@ def _cpu(config):
     if config.task.tier == "hard":
         # To look an edge up, heads must tell 56 ids apart by phases that hardly turn
         # over a prompt of 112 tokens; 16 wide and of base 10,000 they have few. Told
-        # whole edges, which it no longer places, and with Muon, every seed found edges
-        # from both ends (RESULTS.md, "Hard").
-        edges = {"prompt_record": 2, "prompt_positions": False}
-        config.network.update(num_heads=2, rope_base=1e6, **edges)
-        config.order_network.update(edges)
+        # whole edges, and with Muon, edges are more often found from both ends.
+        config.network.update(num_heads=2, rope_base=1e6, prompt_record=2)
+        config.order_network.prompt_record = 2
         config.optim.muon_rms = 0.6
         if config.method.get("order") == "learned":
-            # Left alone the order settles from one side, at full rate left to right,
-            # and the arm is guessed at the junction. The bonus keeps orders open while
-            # the policy learns (RESULTS.md, "Hard").
+            # Left alone the order settles on one that guesses somewhere: a bonus keeps
+            # it open. Without learned places every seed found edges from both ends, but
+            # no uniform run did (RESULTS.md, "Hard").
+            config.network.prompt_positions = False
+            config.order_network.prompt_positions = False
             config.method.update(
                 entropy_weight=5.0, entropy_anneal_steps=4_000, entropy_final_weight=0.5
             )
