@@ -298,8 +298,8 @@ def _cpu(config):
         config.optim.muon_rms = 0.6
         if config.method.get("order") == "learned":
             # Left alone the order settles on one that guesses somewhere: a bonus keeps
-            # it open. Without learned places every seed found edges from both ends, but
-            # no uniform run did (RESULTS.md, "Hard").
+            # it open. Without learned places three seeds of three found edges from
+            # both ends, but no uniform run did (RESULTS.md, "Hard").
             config.network.prompt_positions = False
             config.order_network.prompt_positions = False
             config.method.update(
