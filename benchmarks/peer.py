@@ -55,6 +55,9 @@ _OURS = {
     "two canvases, learned order": ("order=learned", _RATIO),
     "FlexMDM": ("method=flexmdm", _RATIO),
     "FlexMDM, as many weights": ("method=flexmdm", _SAME_WEIGHTS),
+    # The peer has none; its nearest is FlexMDM, which learns no order from a second one.
+    "two canvases, LoFlexMDM": ("method=loflexmdm", _RATIO),
+    "two canvases, LoFlexMDM, as many weights": ("method=loflexmdm", _SAME_WEIGHTS),
 }
 _OURS |= {name + _LOWER: shape for name, shape in _OURS.items()}
 _CANVASES = {"every canvas": 9, "two canvases": 2}
@@ -171,7 +174,7 @@ def _peer_seconds(experiment, num_steps, lower):
 def _our_rate(choice, mlp_ratio, lower):
     """Examples a second of benchmarks/train_step.py."""
     is_one_pass = "trajectory" in choice
-    learned = "learned" in choice
+    learned = "learned" in choice or "loflexmdm" in choice
     flexible = "method" in choice
     fields = {
         "network.num_layers": 4,

@@ -99,5 +99,6 @@ class FramedCanvas(nn.Module):
             jnp.concatenate([jnp.arange(start), positions]),
             jnp.concatenate([prompt_mask, mask]),
             deterministic=deterministic,
+            start=start,
         )
-        return h[start:]
+        return h

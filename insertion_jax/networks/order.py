@@ -50,9 +50,10 @@ class OrderNetwork(nn.Module):
             jnp.concatenate([jnp.arange(start), example.prompt_mask.sum() + row]),
             jnp.concatenate([example.prompt_mask, inside]),
             deterministic=deterministic,
+            start=start,
         )
         head = Dense(1, use_bias=False, kernel_init=nn.initializers.zeros, name="logit")
-        logits = head(h[start:].astype(jnp.float32))[:, 0]
+        logits = head(h.astype(jnp.float32))[:, 0]
         if self.initial_slope:
             slope = nn.initializers.constant(self.initial_slope)
             logits -= self.param("slope", slope, ()) * row

@@ -160,7 +160,7 @@ class Block(Branches):
         super().setup()
         self.qkv = self.config.linear(3 * self.config.width)
 
-    def __call__(self, x, positions, key_mask, context, deterministic):
+    def __call__(self, x, positions, key_mask, context, deterministic, start=0):
         """Runs T tokens that see themselves and S tokens of context.
 
         Args:
@@ -170,9 +170,10 @@ class Block(Branches):
           context: keys and values of the context, float[heads, S, width / heads]
             each, or None for S = 0.
           deterministic: no dropout.
+          start: int, the first token whose new state is wanted.
 
         Returns:
-          `(x, keys and values of the T tokens)`.
+          `(float[T - start, width], keys and values of the T tokens)`.
         """
         base = self.config.rope_base
         query, key, value = self.split(self.qkv(self.attention_norm(x)), 3)
@@ -182,9 +183,9 @@ class Block(Branches):
             seen = tuple(
                 jnp.concatenate(pair, axis=1) for pair in zip(context, own, strict=True)
             )
-        scores = scaled_scores(rotate(query, positions, base), seen[0])
-        attended = attend(scores, key_mask, seen[1])
-        return self.residuals(x, attended, deterministic), own
+        query = rotate(query[:, start:], positions[start:], base)
+        attended = attend(scaled_scores(query, seen[0]), key_mask, seen[1])
+        return self.residuals(x[start:], attended, deterministic), own
 
 
 class Trunk(nn.Module):
@@ -193,7 +194,9 @@ class Trunk(nn.Module):
     config: TransformerConfig
 
     @nn.compact
-    def __call__(self, x, positions, mask, context=None, *, deterministic=True):
+    def __call__(
+        self, x, positions, mask, context=None, *, deterministic=True, start=0
+    ):
         """Runs T tokens, optionally with the context of an earlier run.
 
         Args:
@@ -203,11 +206,13 @@ class Trunk(nn.Module):
           context: `(keys and values by layer, bool[S])` as an earlier call returned
             it, or None.
           deterministic: no dropout.
+          start: int, the first token whose last state is wanted; to those before it the
+            last block gives keys and values alone.
 
         Returns:
-          `(float[T, width], context)` with the keys and values of these T tokens.
+          `(float[T - start, width], context)` with the keys and values of all T tokens.
         """
-        block = nn.remat(Block, static_argnums=(5,)) if self.config.remat else Block
+        block = nn.remat(Block, static_argnums=(5, 6)) if self.config.remat else Block
         layers = [None] * self.config.num_layers
         key_mask = mask
         if context is not None:
@@ -216,7 +221,10 @@ class Trunk(nn.Module):
         own = []
         for number, layer in enumerate(layers):
             run = block(self.config, name=f"block_{number}")
-            x, keys_and_values = run(x, positions, key_mask, layer, deterministic)
+            first = start if number == len(layers) - 1 else 0
+            x, keys_and_values = run(
+                x, positions, key_mask, layer, deterministic, first
+            )
             own.append(keys_and_values)
         x = LayerNorm(self.config.activations, name="norm")(x)
         return x, (own, mask)

@@ -1,10 +1,14 @@
+import functools
+
 import jax
 import numpy as np
 import pytest
+import tables
 import tiny
 
-from insertion_jax.networks import transformer
+from insertion_jax.networks import canvas, order, transformer
 from insertion_jax.networks.transformer import TransformerConfig
+from insertion_jax.types import Canvas
 
 
 def test_counts_are_those_of_the_prompt():
@@ -60,6 +64,60 @@ def test_a_ratio_of_8_thirds_has_as_many_weights_as_two_matrices_of_ratio_4():
     )["params"]
     sizes = [part["kernel"].size for part in params.values() if "kernel" in part]
     assert sum(sizes) == 12 * 24 * 24
+
+
+@pytest.mark.parametrize("remat", [False, True])
+def test_states_that_are_not_wanted_change_no_others(remat):
+    """Nor the keys and values of any token, nor gradients."""
+    trunk = transformer.Trunk(tiny.config(remat=remat))
+    rng = np.random.default_rng(0)
+    x, before = rng.normal(size=(2, 7, 16)).astype(np.float32)
+    mask, positions = np.arange(7) != 2, np.arange(7) + 3
+    params = tiny.random_params(trunk.init, x, positions, mask)
+
+    def everything(start):
+        def loss(params, x):
+            _, context = trunk.apply(params, before, np.arange(7), mask)
+            h, own = trunk.apply(params, x, positions, mask, context, start=start)
+            return (h[-3:] ** 2).sum(), (h, own)
+
+        compute = jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)
+        (_, (h, own)), gradients = tables.jit(compute)(params, x)
+        return h, (h[-3:], own, gradients)
+
+    h, wanted = everything(4)
+    assert h.shape == (3, 16)
+    _, expected = everything(0)
+    close = functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5)
+    jax.tree.map(close, wanted, expected)
+
+
+@pytest.mark.parametrize("network", ["canvas", "order"])
+def test_last_states_of_a_prompt_are_not_computed(network):
+    """In the last block its tokens do not pass the MLP."""
+    c, example = tiny.config(num_layers=1), tiny.example(prompt_size=32)
+    if network == "order":
+        made = order.make(c, tiny.VOCAB)
+    else:
+        made = canvas.make(c, tiny.VOCAB, prompt_sees_canvas=True)
+    params = tiny.random_params(made.init, example)
+
+    def run(params):
+        if network == "order":
+            return made.apply(params, example)
+        policy = made.apply(params, example.prompt, example.prompt_mask)
+        return policy(Canvas(example.tokens, example.length, example.anchored))
+
+    products = [
+        equation.outvars[0].aval.shape
+        for equation in jax.make_jaxpr(run)(params).jaxpr.eqns
+        if equation.primitive.name == "rows_dot"
+    ]
+    rows = len(example.tokens) + (2 if network == "canvas" else 0)
+    assert products.count((rows, c.hidden_width)) == 2
+    assert [shape for shape in products if shape[0] == 32 + rows] == [
+        (32 + rows, 3 * c.width)
+    ]
 
 
 @pytest.mark.parametrize(
