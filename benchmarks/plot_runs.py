@@ -91,6 +91,10 @@ def _look(config):
         label += f", {network} network"
     look = {"color": _COLORS[name], "linestyle": _STYLES[network]}
     scale = config["optim"]["group_scale"].get("order", 1.0)
+    if scale < 1e-6:
+        # Its order stays the uniform one, all else is as with a learned order.
+        label = "uniform order, of a posterior that is not trained"
+        return label, look | {"color": "#e07b39"}
     if scale != 1:
         label += f", posterior at {scale:g} of the rate"
         look["linestyle"] = "-."

@@ -299,7 +299,7 @@ def _cpu(config):
         if config.method.get("order") == "learned":
             # Left alone the order settles on one that guesses somewhere: a bonus keeps
             # it open. Without learned places three seeds of three found edges from
-            # both ends, but no uniform run did (RESULTS.md, "Hard").
+            # both ends, one with a uniform order (RESULTS.md, "Hard").
             config.network.prompt_positions = False
             config.order_network.prompt_positions = False
             config.method.update(

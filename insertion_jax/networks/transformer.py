@@ -46,8 +46,8 @@ class TransformerConfig:
         record. One match of ids can then find what follows a node and what leads to
         it. 0: none.
       prompt_positions: adds a learned vector to each place of the prompt, which
-        rotary phases, being relative, do not tell apart. Told records, runs with a
-        learned order did better without, uniform ones with (RESULTS.md, "Hard").
+        rotary phases, being relative, do not tell apart. Told records, a learned order
+        is the surer without, a uniform one with (RESULTS.md, "Hard").
       counts: tells each token of the prompt, and the posterior's targets, how often its
         id stands in the prompt. Softmax attention averages over equal tokens, and learns
         to count them late if at all.
