@@ -208,11 +208,11 @@ def _loflexmdm(config, section, of_task):
     options = _denoiser_options(config)
     options.update(vocab_size=vocab_size, learns_unmask=settings.learns_unmask)
     order_network = _section(config, "order_network")
-    shares_trunk = order_network.pop("shares_trunk", False)
+    shares_trunk, both = order_network.pop("shares_trunk", False), None
     rates = {"low": 1.01} | order_network.pop("rates", {})
     rates = _call("order_network.rates", RateConfig, rates)
     if shares_trunk:
-        denoiser, events = flexible.make_shared(
+        denoiser, events, both = flexible.make_shared(
             order_rates=rates, order_sees_time=settings.rates_see_time, **options
         )
     else:
@@ -230,7 +230,7 @@ def _loflexmdm(config, section, of_task):
         settings,
         mask_id=vocab_size,
         padded_length=of_task.prompt_length + of_task.max_length,
-        shares_trunk=shares_trunk,
+        both=both,
     )
 
 

@@ -153,7 +153,7 @@ def make(
     *,
     mask_id: int,
     padded_length: int | None = None,
-    shares_trunk: bool = False,
+    both: Callable | None = None,
 ) -> Method:
     """Joins the networks to the objective.
 
@@ -165,7 +165,10 @@ def make(
       mask_id: the token that stands for a mask.
       padded_length: by which losses are divided that are normalised so; C + L of the
         example if None, which batches of other widths would not share.
-      shares_trunk: `events.apply` needs the denoiser's parameters beside its own.
+      both: for networks on one trunk, what both `apply` do in one: `(params of the
+        denoiser, params of the events, example, dropout_key, events_key) -> (denoise,
+        event_rates)`, see `networks.flexible.make_shared`. The sampler uses the
+        denoiser's alone.
 
     Returns:
       `Method`; its parameter groups are "policy" and, with event rates, "order".
@@ -181,6 +184,8 @@ def make(
             "of event rates."
         )
     law = _law_of(config)
+    sees_time = learned and config.rates_see_time
+    both = both or _apart(denoiser, events)
 
     def init(key, example):
         key_policy, key_order = jax.random.split(key)
@@ -189,26 +194,15 @@ def make(
             params["order"] = events.init(key_order, example)
         return params
 
-    def rates_of(params, example, dropout_key=None):
-        if not learned:
-            ones = jnp.ones(example.tokens.shape)
-            return lambda t: (ones, ones)
-        group = params["order"]
-        if shares_trunk:
-            group = params["policy"] | group
-        if config.rates_see_time:
-            # The same dropout at all times, so that noise does not look like time.
-            clone = lambda: (
-                None if dropout_key is None else jax.random.clone(dropout_key)
-            )
-            return lambda t: events.apply(group, example, t, clone())
-        rates = events.apply(group, example, jnp.zeros(()), dropout_key)
-        return lambda t: rates
-
-    def denoiser_of(params, example, dropout_key=None):
-        return denoiser.apply(
-            params["policy"], example.prompt, example.prompt_mask, dropout_key
+    def networks_of(params, example, *dropout_keys):
+        """The denoiser, and `(time) -> (insert[L], unmask[L])`."""
+        denoise, event_rates = both(
+            params["policy"], params.get("order"), example, *dropout_keys
         )
+        if sees_time:
+            return denoise, event_rates
+        rates = event_rates(jnp.zeros(()))
+        return denoise, lambda t: rates
 
     def objective_of(example):
         return {
@@ -223,10 +217,10 @@ def make(
         key_draw, key_policy, key_order, key_passes, key_penalty = jax.random.split(
             key, 5
         )
-        event_rates = rates_of(params, example, key_order)
+        denoise, event_rates = networks_of(params, example, key_policy, key_order)
         value, info = flex_masked_diffusion.loss_surrogate(
             key_draw,
-            denoiser_of(params, example, key_policy),
+            denoise,
             event_rates,
             example.tokens,
             example.length,
@@ -271,8 +265,7 @@ def make(
         return {
             "elbo": flex_masked_diffusion.elbo(
                 key,
-                denoiser_of(params, example),
-                rates_of(params, example),
+                *networks_of(params, example),
                 example.tokens,
                 example.length,
                 num_times=config.bound_samples,
@@ -290,7 +283,7 @@ def make(
         return canvas, trace, {"insertion": times.insert, "reveal": times.reveal}
 
     def log_rates(params, example):
-        insert, unmask = rates_of(params, example)(jnp.zeros(()))
+        insert, unmask = networks_of(params, example)[1](jnp.zeros(()))
         rates = {"insertion": jnp.log(insert)}
         if config.learns_unmask:
             rates["reveal"] = jnp.log(unmask)
@@ -299,6 +292,27 @@ def make(
     return Method(
         init, loss, bound, sample, sample_times, log_rates if learned else None
     )
+
+
+def _apart(denoiser, events):
+    """`both` of networks that share nothing; without events all rates are 1."""
+
+    def both(params, order_params, example, dropout_key=None, events_key=None):
+        denoise = denoiser.apply(
+            params, example.prompt, example.prompt_mask, dropout_key
+        )
+        if events is None:
+            ones = jnp.ones(example.tokens.shape)
+            return denoise, lambda t: (ones, ones)
+
+        def event_rates(t):
+            # The same dropout at all times, so that noise does not look like time.
+            again = None if events_key is None else jax.random.clone(events_key)
+            return events.apply(order_params, example, t, again)
+
+        return denoise, event_rates
+
+    return both
 
 
 def timed_sampler(

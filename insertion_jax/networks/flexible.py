@@ -14,6 +14,8 @@ b * r(t) is the hazard of a Kumaraswamy law only where b is constant.
 The mask is token V, one beyond the vocabulary.
 """
 
+from collections.abc import Callable
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -164,14 +166,18 @@ def make_shared(
     learns_unmask: bool = False,
     order_sees_time: bool = False,
     prompt_sees_canvas: bool = False,
-) -> tuple[Network, Network]:
+) -> tuple[Network, Network, Callable]:
     """A denoiser and the rates of events on one trunk, with heads of their own.
 
     Args: as of `make` and `make_order`.
 
     Returns:
-      `(denoiser, events)`, used as those of `make` and `make_order`. The parameters of
-      `events` are its heads; its `apply` needs those of the denoiser too, in one dict.
+      `(denoiser, events, both)`. The first two are used as those of `make` and
+      `make_order`. The parameters of `events` are its heads; its `apply` needs those of
+      the denoiser too, in one dict. `both(params of the denoiser, params of the events,
+      example, dropout_key=None, events_key=None)` gives what both `apply` do as
+      `(denoise, event_rates)`, `event_rates(time) -> (insert, unmask)`, and where the
+      prompt does not see the canvas encodes it once for both.
     """
     module = FlexibleNetwork(
         config,
@@ -194,9 +200,16 @@ def make_shared(
 
         return init
 
+    def both(params, order_params, example, dropout_key=None, events_key=None):
+        params = params | order_params
+        prompt_key, canvas_key = _split(dropout_key)
+        read = _reader(module, params, example.prompt, example.prompt_mask, prompt_key)
+        return _denoise(read, canvas_key), _rates_at(read, example, events_key)
+
     return (
         Network(init_part(False), _denoiser(module)),
         Network(init_part(True), _event_rates(module)),
+        both,
     )
 
 
@@ -217,49 +230,69 @@ def _init(module):
 
 def _denoiser(module):
     def apply(params, prompt, prompt_mask, dropout_key=None):
-        deterministic = dropout_key is None
-        prompt_key = canvas_key = None
-        if not deterministic:
-            prompt_key, canvas_key = jax.random.split(dropout_key)
-        variables = {"params": params}
-        encoded = module.apply(
-            variables,
-            prompt,
-            prompt_mask,
-            deterministic,
-            method="encode",
-            rngs=_dropout(prompt_key),
-        )
-
-        def denoise(canvas, time, key=None):
-            rngs = _dropout(canvas_key if key is None else key)
-            return module.apply(
-                variables,
-                encoded,
-                canvas,
-                time,
-                deterministic,
-                method="denoise",
-                rngs=rngs,
-            )
-
-        return denoise
+        prompt_key, canvas_key = _split(dropout_key)
+        read = _reader(module, params, prompt, prompt_mask, prompt_key)
+        return _denoise(read, canvas_key)
 
     return apply
 
 
 def _event_rates(module):
     def apply(params, example: Batch, time, dropout_key=None):
-        deterministic = dropout_key is None
-
-        def run(module):
-            encoded = module.encode(example.prompt, example.prompt_mask, deterministic)
-            canvas = Canvas(example.tokens, example.length, example.anchored)
-            return module.event_rates(encoded, canvas, time, deterministic)
-
-        return nn.apply(run, module)({"params": params}, rngs=_dropout(dropout_key))
+        prompt_key, canvas_key = _split(dropout_key)
+        read = _reader(module, params, example.prompt, example.prompt_mask, prompt_key)
+        return _rates_at(read, example, canvas_key)(time)
 
     return apply
+
+
+def _reader(module, params, prompt, prompt_mask, key):
+    """Encodes a prompt; what it returns runs a method of the module after it."""
+    deterministic = key is None
+    variables = {"params": params}
+    encoded = module.apply(
+        variables,
+        prompt,
+        prompt_mask,
+        deterministic,
+        method="encode",
+        rngs=_dropout(key),
+    )
+
+    def read(method, canvas, time, key):
+        return module.apply(
+            variables,
+            encoded,
+            canvas,
+            time,
+            deterministic,
+            method=method,
+            rngs=_dropout(key),
+        )
+
+    return read
+
+
+def _denoise(read, canvas_key):
+    def denoise(canvas, time, key=None):
+        return read("denoise", canvas, time, canvas_key if key is None else key)
+
+    return denoise
+
+
+def _rates_at(read, example, key):
+    canvas = Canvas(example.tokens, example.length, example.anchored)
+
+    def event_rates(time):
+        # The same dropout at all times, so that noise does not look like time.
+        again = None if key is None else jax.random.clone(key)
+        return read("event_rates", canvas, time, again)
+
+    return event_rates
+
+
+def _split(key):
+    return (None, None) if key is None else jax.random.split(key)
 
 
 def _dropout(key):

@@ -191,14 +191,14 @@ def test_samples_keep_what_is_anchored(runs):
 def test_networks_learn_in_every_part():
     # Those of the package, on a trunk that both share.
     config = LoFlexMDMConfig(learns_unmask=True, **FEW)
-    networks = flexible.make_shared(
+    *networks, both = flexible.make_shared(
         tiny.config(num_layers=1, width=8),
         VOCAB,
         RateConfig(),
         RateConfig(low=1.01),
         learns_unmask=True,
     )
-    method = flex_method.make(*networks, config, mask_id=MASK, shares_trunk=True)
+    method = flex_method.make(*networks, config, mask_id=MASK, both=both)
     params = tiny.random_params(method.init, _row(2))
     assert set(params["order"]) == {"order_insert", "order_unmask"}
     grads = tables.jit(jax.grad(method.loss, has_aux=True))(

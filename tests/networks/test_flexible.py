@@ -215,7 +215,7 @@ def test_by_default_event_rates_do_not_see_the_time():
 
 
 def test_one_trunk_for_both():
-    denoiser, events_ = flexible.make_shared(
+    denoiser, events_, _ = flexible.make_shared(
         tiny.config(), tiny.VOCAB, RateConfig(), RateConfig(low=1.0)
     )
     example = tiny.example()
@@ -238,6 +238,73 @@ def test_one_trunk_for_both():
     assert sizes[0]["order_insert"] == sizes[1]["insert"] == 0
     # The events do not see the time, although the denoiser does.
     assert sizes[0]["time"] > 0 == sizes[1]["time"]
+
+
+@pytest.mark.parametrize("prompt_sees_canvas", [False, True])
+def test_both_at_once_are_what_each_is(prompt_sees_canvas):
+    denoiser, events, both = flexible.make_shared(
+        tiny.config(),
+        tiny.VOCAB,
+        RateConfig(),
+        RateConfig(low=1.0),
+        learns_unmask=True,
+        order_sees_time=True,
+        prompt_sees_canvas=prompt_sees_canvas,
+    )
+    example = tiny.example()
+    params = tiny.random_params(denoiser.init, example)
+    heads = tiny.random_params(events.init, example)
+    canvas = _masked(example)
+
+    def values(params, at_once):
+        params, heads = params
+        if at_once:
+            denoise, event_rates = both(params, heads, example)
+        else:
+            denoise = denoiser.apply(params, example.prompt, example.prompt_mask)
+            event_rates = lambda t: events.apply(params | heads, example, t)
+        return denoise(canvas, 0.3), event_rates(0.6)
+
+    def total(params, at_once):
+        return sum(map(jnp.sum, jax.tree.leaves(values(params, at_once))))
+
+    run = tables.jit(values, static_argnums=1)
+    grads = tables.jit(jax.grad(total), static_argnums=1)
+    for call, tolerance in ((run, 1e-6), (grads, 1e-4)):
+        jax.tree.map(
+            lambda x, y, tolerance=tolerance: np.testing.assert_allclose(
+                x, y, rtol=tolerance, atol=tolerance
+            ),
+            call((params, heads), True),
+            call((params, heads), False),
+        )
+
+
+def test_at_once_a_prompt_is_encoded_once():
+    denoiser, events, both = flexible.make_shared(
+        tiny.config(), tiny.VOCAB, RateConfig(), RateConfig(low=1.0)
+    )
+    example = tiny.example()
+    params = tiny.random_params(denoiser.init, example)
+    heads = tiny.random_params(events.init, example)
+
+    def apart(params, heads):
+        denoise = denoiser.apply(params, example.prompt, example.prompt_mask)
+        return denoise(_masked(example), 0.3), events.apply(params | heads, example, 0)
+
+    def at_once(params, heads):
+        denoise, event_rates = both(params, heads, example)
+        return denoise(_masked(example), 0.3), event_rates(0)
+
+    def encoding(params, _):
+        denoiser.apply(params, example.prompt, example.prompt_mask)
+        return 0
+
+    def products(function):
+        return str(jax.make_jaxpr(function)(params, heads)).count("rows_dot[")
+
+    assert products(encoding) > 0
+    assert products(at_once) == products(apart) - products(encoding)
 
 
 def test_a_fresh_network_is_asymmetric_and_moderate():
