@@ -14,6 +14,7 @@ has a device for each core. Prints a table and a line of JSON:
     canvases/s   that number times the canvases an example is learned from at a step
     ratio        of examples/s to the peer's insertion language model in float32
     like for like  to that of the same precision
+    of canvases  the ratio of canvases/s, of which the peer has one an example
 """
 
 import json
@@ -48,16 +49,38 @@ _RATIO, _SAME_WEIGHTS = 4, 2.75
 # What a step learns from: the same number of canvases as the peer, or all of them. The
 # MLP's hidden width over the width is the peer's, or lets a block, whose MLP has three
 # matrices, have 2 % more weights than one of width 256 whose MLP has two of ratio 4.
+# Where the prompt does not see the canvas it is encoded once for all of an example's.
+_ONCE = {"network.prompt_sees_canvas": False}
+_ONE_TRUNK = _ONCE | {"order_network.shares_trunk": True}
 _OURS = {
-    "one canvas, uniform order": ("order=uniform", _RATIO),
-    "one canvas, as many weights": ("order=uniform", _SAME_WEIGHTS),
-    "every canvas, uniform order": ("order=uniform,network=trajectory", _RATIO),
-    "two canvases, learned order": ("order=learned", _RATIO),
-    "FlexMDM": ("method=flexmdm", _RATIO),
-    "FlexMDM, as many weights": ("method=flexmdm", _SAME_WEIGHTS),
+    "one canvas, uniform order": ("order=uniform", _RATIO, {}),
+    "one canvas, as many weights": ("order=uniform", _SAME_WEIGHTS, {}),
+    "every canvas, uniform order": ("order=uniform,network=trajectory", _RATIO, {}),
+    "two canvases, learned order": ("order=learned", _RATIO, {}),
+    "two canvases, learned order, prompts once, as many weights": (
+        "order=learned",
+        _SAME_WEIGHTS,
+        _ONCE,
+    ),
+    "FlexMDM": ("method=flexmdm", _RATIO, {}),
+    "FlexMDM, as many weights": ("method=flexmdm", _SAME_WEIGHTS, {}),
     # The peer has none; its nearest is FlexMDM, which learns no order from a second one.
-    "two canvases, LoFlexMDM": ("method=loflexmdm", _RATIO),
-    "two canvases, LoFlexMDM, as many weights": ("method=loflexmdm", _SAME_WEIGHTS),
+    "two canvases, LoFlexMDM": ("method=loflexmdm", _RATIO, {}),
+    "two canvases, LoFlexMDM, as many weights": (
+        "method=loflexmdm",
+        _SAME_WEIGHTS,
+        {},
+    ),
+    "two canvases, LoFlexMDM, prompts once, as many weights": (
+        "method=loflexmdm",
+        _SAME_WEIGHTS,
+        _ONCE,
+    ),
+    "two canvases, LoFlexMDM on one trunk, prompts once, as many weights": (
+        "method=loflexmdm",
+        _SAME_WEIGHTS,
+        _ONE_TRUNK,
+    ),
 }
 _OURS |= {name + _LOWER: shape for name, shape in _OURS.items()}
 _CANVASES = {"every canvas": 9, "two canvases": 2}
@@ -88,13 +111,19 @@ def main(argv):
             "examples/s": rate,
             "lowest": min(rates[name]),
             "highest": max(rates[name]),
-            "canvases/s": rate * _CANVASES.get(name.split(",")[0], 1),
+            "canvases/s": rate * _canvases(name),
             "ratio": rate / first,
             "like for like": rate / medians[_ILM + _LOWER * name.endswith(_LOWER)],
+            "of canvases": rate * _canvases(name) / first,
         }
         for name, rate in medians.items()
     ]
     measure.show(rows, cores=",".join(_CORES.value))
+
+
+def _canvases(name):
+    """An example is learned from at a step; of the peer as many as it noises: one."""
+    return _CANVASES.get(name.split(",")[0], 1)
 
 
 def _start(command, folder, **environment):
@@ -171,7 +200,7 @@ def _peer_seconds(experiment, num_steps, lower):
     return times[num_steps] - times[0]
 
 
-def _our_rate(choice, mlp_ratio, lower):
+def _our_rate(choice, mlp_ratio, more, lower):
     """Examples a second of benchmarks/train_step.py."""
     is_one_pass = "trajectory" in choice
     learned = "learned" in choice or "loflexmdm" in choice
@@ -188,6 +217,7 @@ def _our_rate(choice, mlp_ratio, lower):
         "train.batch_size": _BATCH,
         "train.chunk": 20,  # of one program, as a training has; its memory is made once
     }
+    fields |= more
     if not flexible:
         fields["method.num_steps"] = 0 if is_one_pass else 1
     command = [
