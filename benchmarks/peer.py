@@ -9,8 +9,8 @@ dropout, in processes of their own that may use the same cores, in turns; in flo
 but for rows that say bfloat16: the peer under autocast, ours with `dtype=mixed`. Ours
 has a device for each core. Prints a table and a line of JSON:
 
-    examples/s   the turns' median, with the lowest and the highest; compilation and the
-                 first steps left out
+    examples/s   the turns' median; compilation and the first steps left out
+    turns        those of each turn
     canvases/s   that number times the canvases an example is learned from at a step
     ratio        of examples/s to the peer's insertion language model in float32
     like for like  to that of the same precision
@@ -46,30 +46,29 @@ _ILM = "peer, ILM"
 _PEERS = {_ILM: "star_easy_ilm", "peer, FlexMDM": "star_easy_flexmdm"}
 _PEERS |= {name + _LOWER: experiment for name, experiment in _PEERS.items()}
 _RATIO, _SAME_WEIGHTS = 4, 2.75
-# What a step learns from: the same number of canvases as the peer, or all of them. The
-# MLP's hidden width over the width is the peer's, or lets a block, whose MLP has three
-# matrices, have 2 % more weights than one of width 256 whose MLP has two of ratio 4.
 # Where the prompt does not see the canvas it is encoded once for all of an example's.
 _ONCE = {"network.prompt_sees_canvas": False}
 _ONE_TRUNK = _ONCE | {"order_network.shares_trunk": True}
+# What a step learns from: the same number of canvases as the peer, or all of them. The
+# MLP's hidden width over the width is the peer's, or lets a block, whose MLP has three
+# matrices, have 2 % more weights than one of width 256 whose MLP has two of ratio 4.
 _OURS = {
-    "one canvas, uniform order": ("order=uniform", _RATIO, {}),
-    "one canvas, as many weights": ("order=uniform", _SAME_WEIGHTS, {}),
-    "every canvas, uniform order": ("order=uniform,network=trajectory", _RATIO, {}),
-    "two canvases, learned order": ("order=learned", _RATIO, {}),
+    "one canvas, uniform order": ("order=uniform", _RATIO),
+    "one canvas, as many weights": ("order=uniform", _SAME_WEIGHTS),
+    "every canvas, uniform order": ("order=uniform,network=trajectory", _RATIO),
+    "two canvases, learned order": ("order=learned", _RATIO),
     "two canvases, learned order, prompts once, as many weights": (
         "order=learned",
         _SAME_WEIGHTS,
         _ONCE,
     ),
-    "FlexMDM": ("method=flexmdm", _RATIO, {}),
-    "FlexMDM, as many weights": ("method=flexmdm", _SAME_WEIGHTS, {}),
+    "FlexMDM": ("method=flexmdm", _RATIO),
+    "FlexMDM, as many weights": ("method=flexmdm", _SAME_WEIGHTS),
     # The peer has none; its nearest is FlexMDM, which learns no order from a second one.
-    "two canvases, LoFlexMDM": ("method=loflexmdm", _RATIO, {}),
+    "two canvases, LoFlexMDM": ("method=loflexmdm", _RATIO),
     "two canvases, LoFlexMDM, as many weights": (
         "method=loflexmdm",
         _SAME_WEIGHTS,
-        {},
     ),
     "two canvases, LoFlexMDM, prompts once, as many weights": (
         "method=loflexmdm",
@@ -100,7 +99,7 @@ def main(argv):
             if name in _PEERS:
                 rate = _peer_rate(_PEERS[name], lower)
             else:
-                rate = _our_rate(*_OURS[name], lower)
+                rate = _our_rate(lower, *_OURS[name])
             rates[name].append(rate)
             print(f"turn {turn}: {name}: {rates[name][-1]:.1f} examples/s", flush=True)
     medians = {name: statistics.median(values) for name, values in rates.items()}
@@ -109,8 +108,7 @@ def main(argv):
         {
             "step": name,
             "examples/s": rate,
-            "lowest": min(rates[name]),
-            "highest": max(rates[name]),
+            "turns": [round(rate, 1) for rate in rates[name]],
             "canvases/s": rate * _canvases(name),
             "ratio": rate / first,
             "like for like": rate / medians[_ILM + _LOWER * name.endswith(_LOWER)],
@@ -122,7 +120,7 @@ def main(argv):
 
 
 def _canvases(name):
-    """An example is learned from at a step; of the peer as many as it noises: one."""
+    """That a step learns from for each example; the peer noises one."""
     return _CANVASES.get(name.split(",")[0], 1)
 
 
@@ -200,7 +198,7 @@ def _peer_seconds(experiment, num_steps, lower):
     return times[num_steps] - times[0]
 
 
-def _our_rate(choice, mlp_ratio, more, lower):
+def _our_rate(lower, choice, mlp_ratio, more=()):
     """Examples a second of benchmarks/train_step.py."""
     is_one_pass = "trajectory" in choice
     learned = "learned" in choice or "loflexmdm" in choice
@@ -217,7 +215,7 @@ def _our_rate(choice, mlp_ratio, more, lower):
         "train.batch_size": _BATCH,
         "train.chunk": 20,  # of one program, as a training has; its memory is made once
     }
-    fields |= more
+    fields |= dict(more)
     if not flexible:
         fields["method.num_steps"] = 0 if is_one_pass else 1
     command = [

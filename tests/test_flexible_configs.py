@@ -41,7 +41,13 @@ def test_star_graphs(tier, method, size):
 def test_a_shared_trunk(shares_trunk):
     config = shipped.star_graphs("method=loflexmdm", **FEW)
     config.order_network.shares_trunk = shares_trunk
-    assert ("trunk" in _groups(config)["order"]) == (not shares_trunk)
+    params = _groups(config)
+    assert ("trunk" in params["order"]) == (not shares_trunk)
+    task = build.task(config)
+    example = jax.tree.map(lambda x: np.asarray(x[0]), task.load("train"))
+    loss = build.method(config, task).loss
+    value, _ = jax.eval_shape(loss, params, example, jax.random.key(0), 0)
+    assert value.shape == ()
 
 
 @pytest.mark.parametrize(

@@ -165,10 +165,10 @@ def make(
       mask_id: the token that stands for a mask.
       padded_length: by which losses are divided that are normalised so; C + L of the
         example if None, which batches of other widths would not share.
-      both: for networks on one trunk, what both `apply` do in one: `(params of the
-        denoiser, params of the events, example, dropout_key, events_key) -> (denoise,
-        event_rates)`, see `networks.flexible.make_shared`. The sampler uses the
-        denoiser's alone.
+      both: for networks on one trunk, reads with both in one: `(params of the denoiser,
+        params of the events, example, dropout_keys) -> (denoise, event_rates)`, with two
+        keys or None; see `networks.flexible.make_shared`. Of `events`, training then uses
+        `init` alone, and sampling only ever uses `denoiser`.
 
     Returns:
       `Method`; its parameter groups are "policy" and, with event rates, "order".
@@ -178,14 +178,14 @@ def make(
         needed.
     """
     learned = isinstance(config, LoFlexMDMConfig)
-    if learned != (events is not None):
+    if learned != (events is not None) or (both is not None and not learned):
         raise InputError(
             f"{type(config).__name__} goes {'with' if learned else 'without'} a network "
             "of event rates."
         )
     law = _law_of(config)
     sees_time = learned and config.rates_see_time
-    both = both or _apart(denoiser, events)
+    read = both or _apart(denoiser, events)
 
     def init(key, example):
         key_policy, key_order = jax.random.split(key)
@@ -194,10 +194,10 @@ def make(
             params["order"] = events.init(key_order, example)
         return params
 
-    def networks_of(params, example, *dropout_keys):
+    def networks_of(params, example, dropout_keys=None):
         """The denoiser, and `(time) -> (insert[L], unmask[L])`."""
-        denoise, event_rates = both(
-            params["policy"], params.get("order"), example, *dropout_keys
+        denoise, event_rates = read(
+            params["policy"], params.get("order"), example, dropout_keys
         )
         if sees_time:
             return denoise, event_rates
@@ -217,7 +217,7 @@ def make(
         key_draw, key_policy, key_order, key_passes, key_penalty = jax.random.split(
             key, 5
         )
-        denoise, event_rates = networks_of(params, example, key_policy, key_order)
+        denoise, event_rates = networks_of(params, example, (key_policy, key_order))
         value, info = flex_masked_diffusion.loss_surrogate(
             key_draw,
             denoise,
@@ -283,7 +283,8 @@ def make(
         return canvas, trace, {"insertion": times.insert, "reveal": times.reveal}
 
     def log_rates(params, example):
-        insert, unmask = networks_of(params, example)[1](jnp.zeros(()))
+        group = params["order"] if both is None else params["policy"] | params["order"]
+        insert, unmask = events.apply(group, example, jnp.zeros(()))
         rates = {"insertion": jnp.log(insert)}
         if config.learns_unmask:
             rates["reveal"] = jnp.log(unmask)
@@ -297,10 +298,9 @@ def make(
 def _apart(denoiser, events):
     """`both` of networks that share nothing; without events all rates are 1."""
 
-    def both(params, order_params, example, dropout_key=None, events_key=None):
-        denoise = denoiser.apply(
-            params, example.prompt, example.prompt_mask, dropout_key
-        )
+    def both(params, order_params, example, dropout_keys=None):
+        key, events_key = dropout_keys or (None, None)
+        denoise = denoiser.apply(params, example.prompt, example.prompt_mask, key)
         if events is None:
             ones = jnp.ones(example.tokens.shape)
             return denoise, lambda t: (ones, ones)

@@ -175,9 +175,10 @@ def make_shared(
       `(denoiser, events, both)`. The first two are used as those of `make` and
       `make_order`. The parameters of `events` are its heads; its `apply` needs those of
       the denoiser too, in one dict. `both(params of the denoiser, params of the events,
-      example, dropout_key=None, events_key=None)` gives what both `apply` do as
-      `(denoise, event_rates)`, `event_rates(time) -> (insert, unmask)`, and where the
-      prompt does not see the canvas encodes it once for both.
+      example, dropout_keys=None)` gives `(denoise, event_rates)` in one: the denoiser
+      after that example's prompt, and `event_rates(time) -> (insert, unmask)`. Where the
+      prompt does not see the canvas it is encoded once, and its dropout is the same for
+      both. `dropout_keys` are two, the denoiser's and the events'; None for no dropout.
     """
     module = FlexibleNetwork(
         config,
@@ -200,11 +201,19 @@ def make_shared(
 
         return init
 
-    def both(params, order_params, example, dropout_key=None, events_key=None):
+    def both(params, order_params, example, dropout_keys=None):
         params = params | order_params
-        prompt_key, canvas_key = _split(dropout_key)
+        key, events_key = dropout_keys or (None, None)
+        prompt_key, canvas_key = _split(key)
         read = _reader(module, params, example.prompt, example.prompt_mask, prompt_key)
-        return _denoise(read, canvas_key), _rates_at(read, example, events_key)
+        complete = Canvas(example.tokens, example.length, example.anchored)
+
+        def event_rates(time):
+            # The same dropout at all times, so that noise does not look like time.
+            again = None if events_key is None else jax.random.clone(events_key)
+            return read("event_rates", complete, time, again)
+
+        return _denoise(read, canvas_key), event_rates
 
     return (
         Network(init_part(False), _denoiser(module)),
@@ -239,9 +248,14 @@ def _denoiser(module):
 
 def _event_rates(module):
     def apply(params, example: Batch, time, dropout_key=None):
-        prompt_key, canvas_key = _split(dropout_key)
-        read = _reader(module, params, example.prompt, example.prompt_mask, prompt_key)
-        return _rates_at(read, example, canvas_key)(time)
+        deterministic = dropout_key is None
+
+        def run(module):
+            encoded = module.encode(example.prompt, example.prompt_mask, deterministic)
+            canvas = Canvas(example.tokens, example.length, example.anchored)
+            return module.event_rates(encoded, canvas, time, deterministic)
+
+        return nn.apply(run, module)({"params": params}, rngs=_dropout(dropout_key))
 
     return apply
 
@@ -278,17 +292,6 @@ def _denoise(read, canvas_key):
         return read("denoise", canvas, time, canvas_key if key is None else key)
 
     return denoise
-
-
-def _rates_at(read, example, key):
-    canvas = Canvas(example.tokens, example.length, example.anchored)
-
-    def event_rates(time):
-        # The same dropout at all times, so that noise does not look like time.
-        again = None if key is None else jax.random.clone(key)
-        return read("event_rates", canvas, time, again)
-
-    return event_rates
 
 
 def _split(key):

@@ -188,15 +188,23 @@ def test_samples_keep_what_is_anchored(runs):
         assert (inside < VOCAB).all()
 
 
-def test_networks_learn_in_every_part():
-    # Those of the package, on a trunk that both share.
-    config = LoFlexMDMConfig(learns_unmask=True, **FEW)
+@pytest.mark.parametrize("rates_see_time", [False, True])
+def test_networks_learn_in_every_part(rates_see_time):
+    # Those of the package, on a trunk that both share; with all that keys are split for.
+    config = LoFlexMDMConfig(
+        learns_unmask=True,
+        rates_see_time=rates_see_time,
+        share_dropout=False,
+        num_times=2,
+        **FEW,
+    )
     *networks, both = flexible.make_shared(
-        tiny.config(num_layers=1, width=8),
+        tiny.config(num_layers=2, width=8, dropout=0.1),
         VOCAB,
         RateConfig(),
         RateConfig(low=1.01),
         learns_unmask=True,
+        order_sees_time=rates_see_time,
     )
     method = flex_method.make(*networks, config, mask_id=MASK, both=both)
     params = tiny.random_params(method.init, _row(2))
@@ -207,6 +215,10 @@ def test_networks_learn_in_every_part():
     for path, leaf in jax.tree_util.tree_leaves_with_path(grads):
         assert np.isfinite(leaf).all(), path
         assert np.abs(leaf).max() > 0, path
+    insert, unmask = networks[1].apply(params["policy"] | params["order"], _row(4), 0.0)
+    rates = method.log_rates(params, _row(4))
+    np.testing.assert_array_equal(rates["insertion"], jnp.log(insert))
+    np.testing.assert_array_equal(rates["reveal"], jnp.log(unmask))
 
 
 def test_sampling_reads_nothing_of_the_target():
@@ -251,8 +263,9 @@ def test_event_rates_go_with_a_learned_law_alone():
     denoiser, events = _cheap_denoiser(), _cheap_events()
     with pytest.raises(ValueError, match="LoFlexMDMConfig goes with a network"):
         flex_method.make(denoiser, None, LoFlexMDMConfig(), mask_id=MASK)
-    with pytest.raises(ValueError, match="FlexMDMConfig goes without a network"):
-        flex_method.make(denoiser, events, FlexMDMConfig(), mask_id=MASK)
+    for options in ({"events": events}, {"events": None, "both": lambda *_: None}):
+        with pytest.raises(ValueError, match="FlexMDMConfig goes without a network"):
+            flex_method.make(denoiser, config=FlexMDMConfig(), mask_id=MASK, **options)
 
 
 # What the method passes on to its parts.
