@@ -66,6 +66,8 @@ def _name(text):
         label = f"{method['name']}, loss by {method['normalisation']}"
         if method.get("learns_unmask"):
             label += ", both rates learned"
+        if config["order_network"].get("shares_trunk"):
+            label += ", one trunk"
     task = " ".join(
         config["task"][part] for part in ("family", "tier") if part in config["task"]
     )
