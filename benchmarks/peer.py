@@ -66,10 +66,7 @@ _OURS = {
     "FlexMDM, as many weights": ("method=flexmdm", _SAME_WEIGHTS),
     # The peer has none; its nearest is FlexMDM, which learns no order from a second one.
     "two canvases, LoFlexMDM": ("method=loflexmdm", _RATIO),
-    "two canvases, LoFlexMDM, as many weights": (
-        "method=loflexmdm",
-        _SAME_WEIGHTS,
-    ),
+    "two canvases, LoFlexMDM, as many weights": ("method=loflexmdm", _SAME_WEIGHTS),
     "two canvases, LoFlexMDM, prompts once, as many weights": (
         "method=loflexmdm",
         _SAME_WEIGHTS,
@@ -120,7 +117,7 @@ def main(argv):
 
 
 def _canvases(name):
-    """That a step learns from for each example; the peer noises one."""
+    """How many canvases of an example a step learns from; the peer from one."""
     return _CANVASES.get(name.split(",")[0], 1)
 
 

@@ -165,10 +165,10 @@ def make(
       mask_id: the token that stands for a mask.
       padded_length: by which losses are divided that are normalised so; C + L of the
         example if None, which batches of other widths would not share.
-      both: for networks on one trunk, reads with both in one: `(params of the denoiser,
-        params of the events, example, dropout_keys) -> (denoise, event_rates)`, with two
-        keys or None; see `networks.flexible.make_shared`. Of `events`, training then uses
-        `init` alone, and sampling only ever uses `denoiser`.
+      both: for networks on one trunk, reads with both in one: `(params, order_params,
+        example, dropout_keys) -> (denoise, event_rates)`, with two keys or None; see
+        `networks.flexible.make_shared`. Losses and bounds then use it in place of both
+        `apply`.
 
     Returns:
       `Method`; its parameter groups are "policy" and, with event rates, "order".

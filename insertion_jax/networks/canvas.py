@@ -6,11 +6,10 @@ the closing EOS. The paper leaves its read-out open.
 """
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 
+from insertion_jax.networks import framed_canvas
 from insertion_jax.networks.dense import Dense
-from insertion_jax.networks.framed_canvas import FramedCanvas
 from insertion_jax.networks.transformer import TransformerConfig
 from insertion_jax.types import (
     EOS_ID,
@@ -24,7 +23,7 @@ from insertion_jax.types import (
 NEVER = -1e9
 
 
-class CanvasNetwork(FramedCanvas):
+class CanvasNetwork(framed_canvas.FramedCanvas):
     """Logits of every action on one canvas.
 
     Attributes:
@@ -99,28 +98,12 @@ def make(
         return nn.init(run, module)(key)["params"]
 
     def apply(params, prompt, prompt_mask, dropout_key=None):
-        deterministic = dropout_key is None
-        prompt_key = canvas_key = None
-        if not deterministic:
-            prompt_key, canvas_key = jax.random.split(dropout_key)
-        variables = {"params": params}
-        encoded = module.apply(
-            variables,
-            prompt,
-            prompt_mask,
-            deterministic,
-            method="encode",
-            rngs=_dropout(prompt_key),
-        )
+        prompt_key, canvas_key = framed_canvas.split(dropout_key)
+        read = framed_canvas.reader(module, params, prompt, prompt_mask, prompt_key)
 
         def policy(canvas, key=None):
-            rngs = _dropout(canvas_key if key is None else key)
-            return module.apply(variables, encoded, canvas, deterministic, rngs=rngs)
+            return read("__call__", canvas_key if key is None else key, canvas)
 
         return policy
 
     return Network(init, apply)
-
-
-def _dropout(key):
-    return None if key is None else {"dropout": key}

@@ -21,15 +21,15 @@ import jax
 import jax.numpy as jnp
 
 from insertion_jax.core.leaps import MaskedRates
+from insertion_jax.networks import framed_canvas
 from insertion_jax.networks.canvas import NEVER
 from insertion_jax.networks.dense import Dense
-from insertion_jax.networks.framed_canvas import FramedCanvas
 from insertion_jax.networks.rate_heads import RateConfig, RateHead, TimeEmbedding
 from insertion_jax.networks.transformer import TransformerConfig
 from insertion_jax.types import NUM_SPECIALS, Batch, Canvas, Network
 
 
-class FlexibleNetwork(FramedCanvas):
+class FlexibleNetwork(framed_canvas.FramedCanvas):
     """A denoiser, the rates of events, or both on one trunk.
 
     Attributes:
@@ -174,11 +174,12 @@ def make_shared(
     Returns:
       `(denoiser, events, both)`. The first two are used as those of `make` and
       `make_order`. The parameters of `events` are its heads; its `apply` needs those of
-      the denoiser too, in one dict. `both(params of the denoiser, params of the events,
-      example, dropout_keys=None)` gives `(denoise, event_rates)` in one: the denoiser
-      after that example's prompt, and `event_rates(time) -> (insert, unmask)`. Where the
-      prompt does not see the canvas it is encoded once, and its dropout is the same for
-      both. `dropout_keys` are two, the denoiser's and the events'; None for no dropout.
+      the denoiser too, in one dict. `both(params, order_params, example,
+      dropout_keys=None)`, with the parameters of the denoiser and of the events, gives
+      `(denoise, event_rates)` in one: the denoiser after that example's prompt, and
+      `event_rates(time) -> (insert, unmask)`, float32[L] each. Where the prompt does not
+      see the canvas it is encoded once, and its dropout is the same for both.
+      `dropout_keys` are two, the denoiser's and the events'; None for no dropout.
     """
     module = FlexibleNetwork(
         config,
@@ -202,16 +203,21 @@ def make_shared(
         return init
 
     def both(params, order_params, example, dropout_keys=None):
-        params = params | order_params
         key, events_key = dropout_keys or (None, None)
-        prompt_key, canvas_key = _split(key)
-        read = _reader(module, params, example.prompt, example.prompt_mask, prompt_key)
+        prompt_key, canvas_key = framed_canvas.split(key)
+        read = framed_canvas.reader(
+            module,
+            params | order_params,
+            example.prompt,
+            example.prompt_mask,
+            prompt_key,
+        )
         complete = Canvas(example.tokens, example.length, example.anchored)
 
         def event_rates(time):
             # The same dropout at all times, so that noise does not look like time.
             again = None if events_key is None else jax.random.clone(events_key)
-            return read("event_rates", complete, time, again)
+            return read("event_rates", again, complete, time)
 
         return _denoise(read, canvas_key), event_rates
 
@@ -239,11 +245,18 @@ def _init(module):
 
 def _denoiser(module):
     def apply(params, prompt, prompt_mask, dropout_key=None):
-        prompt_key, canvas_key = _split(dropout_key)
-        read = _reader(module, params, prompt, prompt_mask, prompt_key)
+        prompt_key, canvas_key = framed_canvas.split(dropout_key)
+        read = framed_canvas.reader(module, params, prompt, prompt_mask, prompt_key)
         return _denoise(read, canvas_key)
 
     return apply
+
+
+def _denoise(read, canvas_key):
+    def denoise(canvas, time, key=None):
+        return read("denoise", canvas_key if key is None else key, canvas, time)
+
+    return denoise
 
 
 def _event_rates(module):
@@ -255,48 +268,7 @@ def _event_rates(module):
             canvas = Canvas(example.tokens, example.length, example.anchored)
             return module.event_rates(encoded, canvas, time, deterministic)
 
-        return nn.apply(run, module)({"params": params}, rngs=_dropout(dropout_key))
+        rngs = None if deterministic else {"dropout": dropout_key}
+        return nn.apply(run, module)({"params": params}, rngs=rngs)
 
     return apply
-
-
-def _reader(module, params, prompt, prompt_mask, key):
-    """Encodes a prompt; what it returns runs a method of the module after it."""
-    deterministic = key is None
-    variables = {"params": params}
-    encoded = module.apply(
-        variables,
-        prompt,
-        prompt_mask,
-        deterministic,
-        method="encode",
-        rngs=_dropout(key),
-    )
-
-    def read(method, canvas, time, key):
-        return module.apply(
-            variables,
-            encoded,
-            canvas,
-            time,
-            deterministic,
-            method=method,
-            rngs=_dropout(key),
-        )
-
-    return read
-
-
-def _denoise(read, canvas_key):
-    def denoise(canvas, time, key=None):
-        return read("denoise", canvas, time, canvas_key if key is None else key)
-
-    return denoise
-
-
-def _split(key):
-    return (None, None) if key is None else jax.random.split(key)
-
-
-def _dropout(key):
-    return None if key is None else {"dropout": key}

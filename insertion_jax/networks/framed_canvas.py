@@ -102,3 +102,33 @@ class FramedCanvas(nn.Module):
             start=start,
         )
         return h
+
+
+def reader(module: FramedCanvas, params, prompt, prompt_mask, key):
+    """Encodes a prompt for reading canvases after it.
+
+    Args:
+      module: a `FramedCanvas` with heads.
+      params: its parameters.
+      prompt: int[C].
+      prompt_mask: bool[C].
+      key: of dropout in the prompt; None for no dropout, in the canvases neither.
+
+    Returns:
+      `read(method, key, *args)`, which calls that method of the module with the encoded
+      prompt, `args` and whether it is deterministic; `key` is that of its dropout.
+    """
+    deterministic = key is None
+    variables = {"params": params}
+
+    def read(method, key, *args):
+        rngs = None if key is None else {"dropout": key}
+        return module.apply(variables, *args, deterministic, method=method, rngs=rngs)
+
+    encoded = read("encode", key, prompt, prompt_mask)
+    return lambda method, key, *args: read(method, key, encoded, *args)
+
+
+def split(dropout_key):
+    """Two keys from one, or twice None."""
+    return (None, None) if dropout_key is None else jax.random.split(dropout_key)
