@@ -289,7 +289,8 @@ def _cpu(config):
         prompt_positions=True,
     )
     config.optim.update(learning_rate=3e-3, warmup_steps=200, clip_norm=1.0)
-    if config.task.tier == "hard":
+    steps = {"tiny": 1_000, "easy": 1_500, "medium": 5_000, "hard": 7_000}
+    if config.task.tier in ("medium", "hard"):
         # To look an edge up, heads must tell 56 ids apart by phases that hardly turn
         # over a prompt of 112 tokens; 16 wide and of base 10,000 they have few. Told
         # whole edges, and with Muon, edges are more often found from both ends.
@@ -303,11 +304,12 @@ def _cpu(config):
             config.network.prompt_positions = False
             config.order_network.prompt_positions = False
             config.method.update(
-                entropy_weight=5.0, entropy_anneal_steps=4_000, entropy_final_weight=0.5
+                entropy_weight=5.0,
+                entropy_anneal_steps=steps[config.task.tier] - 3_000,
+                entropy_final_weight=0.5,
             )
             config.optim.group_scale.order = 0.3
             config.order_network.update(num_layers=2, width=64, rope_base=1e6)
-    steps = {"tiny": 1_000, "easy": 1_500, "medium": 15_000, "hard": 7_000}
     # Four canvases an example for every order and method. On the canvas they are of two
     # orders where orders are drawn: a learned one has to compare, and a uniform one had
     # the higher exact match with two than with one at more steps (RESULTS.md).
