@@ -17,9 +17,9 @@ The argument after the colon picks, in any order:
 The quickstart is `tier=easy`: on two cores some minutes, 100 % exact match on held-out
 graphs (3 seeds). `paper` is the planning network and schedule of Zhang et al. (arXiv 2606.02133):
 12 layers of width 128, a posterior of 6 layers of width 64, 78,100 updates of 64
-examples. `cpu` is sized for minutes on two cores, half an hour for medium, and about an
-hour for hard; `smoke` ends within a minute, nearly all of which is compilation, and
-learns nothing. RESULTS.md says what each reaches.
+examples. `cpu` is sized for minutes on two cores, ten of one core for medium, and about
+an hour of one for hard; `smoke` ends within a minute, nearly all of which is
+compilation, and learns nothing. RESULTS.md says what each reaches.
 """
 
 import pathlib
@@ -291,9 +291,10 @@ def _cpu(config):
     config.optim.update(learning_rate=3e-3, warmup_steps=200, clip_norm=1.0)
     steps = {"tiny": 1_000, "easy": 1_500, "medium": 5_000, "hard": 7_000}
     if config.task.tier in ("medium", "hard"):
-        # To look an edge up, heads must tell 56 ids apart by phases that hardly turn
-        # over a prompt of 112 tokens; 16 wide and of base 10,000 they have few. Told
-        # whole edges, and with Muon, edges are more often found from both ends.
+        # To look an edge up, heads must tell up to 56 ids apart by phases that hardly
+        # turn over a prompt of up to 112 tokens; 16 wide and of base 10,000 they have
+        # few. Told whole edges, and with Muon, edges are more often found from both
+        # ends.
         config.network.update(num_heads=2, rope_base=1e6, prompt_record=2)
         config.order_network.prompt_record = 2
         config.optim.muon_rms = 0.6
