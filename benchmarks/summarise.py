@@ -3,11 +3,12 @@
     python benchmarks/summarise.py runs/star_*
 
 Runs that differ in `train.seed` alone share a row. Each needs `--mode=evaluate`, and
-`--mode=orders` for the correlations. Columns: success (mazes) and exact match on
-held-out examples, greedy, and the bounds, mean over seeds with the smallest and the
-largest; the rank correlation of a token's insertion, and of its reveal, with its
-position from the left and with its distance to the junction; training steps per
-second. Columns that no run has are left out.
+`--mode=orders` for the correlations; of several evaluations the last one counts.
+Columns: success (mazes) and exact match on held-out examples, greedy, and the bounds
+(nats), mean over seeds with the smallest and the largest; the rank correlation of a
+token's insertion, and of its reveal, with its position from the left and with its
+distance to the junction; training steps per second. Columns that no run has are left
+out.
 """
 
 import collections
@@ -75,9 +76,15 @@ def _name(text):
 
 
 def _measured(folder):
-    results = json.loads((folder / "results.json").read_text())
-    kept = [x for name, x in results.items() if name.startswith("test, greedy")]
-    metrics = kept[-1]["metrics"]
+    path = folder / "results.json"
+    results = json.loads(path.read_text()) if path.exists() else {}
+    entries = [x for name, x in results.items() if name.startswith("test, greedy")]
+    if not entries:
+        raise SystemExit(
+            f"{folder} has no greedy evaluation of the test split; --mode=evaluate "
+            "makes one."
+        )
+    metrics = entries[-1]["metrics"]
     values = [metrics.get(name, {}).get("value") for name in _METRICS.values()]
     orders = folder / "orders.json"
     times = json.loads(orders.read_text())["times"] if orders.exists() else {}

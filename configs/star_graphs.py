@@ -307,6 +307,7 @@ def _cpu(config):
             config.order_network.prompt_positions = False
             config.method.update(
                 entropy_weight=5.0,
+                # Then 3,000 updates at the final weight.
                 entropy_anneal_steps=steps[config.task.tier] - 3_000,
                 entropy_final_weight=0.5,
             )
